@@ -1,0 +1,1 @@
+"""The programs: read a manifest, plan, run, report."""

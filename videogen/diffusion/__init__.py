@@ -1,0 +1,1 @@
+"""Diffusion: noise schedules, objectives, solvers and guidance as pure functions."""

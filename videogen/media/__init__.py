@@ -1,0 +1,1 @@
+"""Media: encoding, decoding and checking video files."""

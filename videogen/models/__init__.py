@@ -1,0 +1,1 @@
+"""Models: the spacetime DiT, the causal video VAE, text encoders and their weights."""

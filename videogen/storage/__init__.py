@@ -1,0 +1,1 @@
+"""Storage: create-only writes to local folders and object stores."""

@@ -1,0 +1,1 @@
+"""Training: plain torch loops for the VAE and the DiT."""
