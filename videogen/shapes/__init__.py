@@ -1,0 +1,27 @@
+"""A small world of moving shapes: rendered, captioned clips to train on, and a judge that reads clips back."""
+
+from videogen.shapes.captions import WORDS, canonical_caption, caption, parse_caption, split_words
+from videogen.shapes.render import render, render_background
+from videogen.shapes.scene import ObjectSpec, Scene, held_out_combinations, is_held_out, sample_scene
+from videogen.shapes.vocabulary import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, WORLDS, World
+
+__all__ = [
+    "BACKGROUNDS",
+    "COLOURS",
+    "MOTIONS",
+    "SHAPES",
+    "WORDS",
+    "WORLDS",
+    "ObjectSpec",
+    "Scene",
+    "World",
+    "canonical_caption",
+    "caption",
+    "held_out_combinations",
+    "is_held_out",
+    "parse_caption",
+    "render",
+    "render_background",
+    "sample_scene",
+    "split_words",
+]
