@@ -1,0 +1,57 @@
+# What people and CI both call. Every target works in a fresh clone with nothing run before.
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out/demo
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := videogen cluster pipelines scripts tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format bench constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the virtual environment and install videogen into it (once)
+
+# Redone when the dependencies change; an editable install sees every other change by itself.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 13) or sys.exit( \
+		f"python: got {v[0]}.{v[1]}, expected 3.11 or 3.12. Fix: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup ## make clips from examples/prompts.jsonl and look at them
+	$(BIN)/videogen generate examples/prompts.jsonl --out $(OUT)
+	$(BIN)/videogen show $(OUT)
+
+test: setup ## run the tests (PYTEST_ARGS="-k storage" to choose)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## check style, types and the layering of the packages
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+
+format: setup ## rewrite the sources in the project's style
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: setup ## measure time and memory on this machine
+	$(BIN)/python -m pytest -m benchmark -s $(PYTEST_ARGS)
+
+constraints: setup ## record the versions that are installed now in constraints.txt
+	@{ sed '/^[^#]/,$$d' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
+		| sed 's/+[a-z0-9.]*$$//'; } > constraints.tmp && mv constraints.tmp constraints.txt
+
+clean: ## remove what builds and tests leave behind (not the clips, not the environment)
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf *.egg-info cluster/*.egg-info pipelines/*.egg-info
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
