@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 from videogen.errors import ConfigError, MissingDependencyError
 from videogen.registry import Registry
@@ -26,10 +26,11 @@ Kernel: TypeAlias = Callable[[Tensor, Tensor, Tensor, "Tensor | None", bool], Te
 
 @dataclass(frozen=True)
 class Backend:
-    """A kernel and what it needs to run; `package` is the module it imports, None for torch."""
+    """A kernel and what it needs: `package` is the module it imports, `install` what brings it."""
 
     kernel: Kernel
     package: str | None = None
+    install: str = ""
     cuda_only: bool = False
     dtypes: tuple[torch.dtype, ...] | None = None
 
@@ -79,7 +80,7 @@ def check_backend(name: str, device: str | torch.device, dtype: torch.dtype) -> 
         except ImportError as error:
             what = f"'{backend.package}' cannot be imported ({error})"
             raise MissingDependencyError(
-                f"{_problem(name, [what, *problems])} Fix: pip install videogen[{name}], "
+                f"{_problem(name, [what, *problems])} Fix: {backend.install}, "
                 "or choose 'sdpa', which runs everywhere."
             ) from error
     if problems:
@@ -123,8 +124,10 @@ def _is_square(q: Tensor, k: Tensor) -> bool:
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
     if causal and mask is None and _is_square(q, k):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=_merged_mask(q, k, mask, causal))
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=_merged_mask(q, k, mask, causal)
+    )
 
 
 def _xformers(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
@@ -158,7 +161,12 @@ def _additive_bias(mask: Tensor, q: Tensor, k: Tensor) -> Tensor:
 def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
     flash = importlib.import_module("flash_attn")
     if mask is not None:
-        return _flash_padded(flash, q, k, v, mask, causal)
+        if causal or not _is_key_padding(mask):
+            raise ConfigError(
+                f"attention mask: got shape {tuple(mask.shape)}, causal={causal} with the backend "
+                "'flash', expected a key padding mask 'b 1 1 k'. Fix: choose 'sdpa' or 'xformers'."
+            )
+        return _flash_padded(flash, q, k, v, mask)
     layout = "b n s width -> b s n width"
     out = flash.flash_attn_func(
         rearrange(q, layout), rearrange(k, layout), rearrange(v, layout), causal=causal
@@ -166,19 +174,12 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -
     return rearrange(out, "b s n width -> b n s width")
 
 
-def _flash_padded(
-    flash: ModuleType, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, causal: bool
-) -> Tensor:
-    """Drop the padded keys and run the variable-length kernel; other masks have no kernel."""
-    if (
-        causal
-        or (mask.ndim >= 2 and mask.shape[-2] != 1)
-        or (mask.ndim >= 3 and mask.shape[-3] != 1)
-    ):
-        raise ConfigError(
-            f"attention mask: got shape {tuple(mask.shape)}, causal={causal} with the backend "
-            "'flash', expected a key padding mask 'b 1 1 k'. Fix: choose 'sdpa' or 'xformers'."
-        )
+def _is_key_padding(mask: Tensor) -> bool:
+    return all(size == 1 for size in mask.shape[-3:-1])
+
+
+def _flash_padded(flash: ModuleType, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Drop the padded keys and run the variable-length kernel."""
     b, _, num_queries, _ = q.shape
     keep = rearrange(mask.expand(b, 1, 1, k.shape[2]), "b 1 1 k -> b k")
     counts = keep.sum(1)
@@ -196,7 +197,7 @@ def _flash_padded(
 
 
 def _offsets(counts: Tensor) -> Tensor:
-    return F.pad(counts.cumsum(0), (1, 0)).to(torch.int32)
+    return functional.pad(counts.cumsum(0), (1, 0)).to(torch.int32)
 
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -205,8 +206,18 @@ BACKENDS: Registry[Backend] = Registry(
     {
         "sdpa": Backend(_sdpa),
         "xformers": Backend(
-            _xformers, package="xformers.ops", cuda_only=True, dtypes=(*_HALF, torch.float32)
+            _xformers,
+            package="xformers.ops",
+            install="pip install videogen[xformers]",
+            cuda_only=True,
+            dtypes=(*_HALF, torch.float32),
         ),
-        "flash": Backend(_flash, package="flash_attn", cuda_only=True, dtypes=_HALF),
+        "flash": Backend(
+            _flash,
+            package="flash_attn",
+            install="pip install flash-attn --no-build-isolation",
+            cuda_only=True,
+            dtypes=_HALF,
+        ),
     },
 )
