@@ -182,7 +182,7 @@ def load_dataclass(
     merged = apply_overrides(data, overrides)
     try:
         return cast(T, _build(cls, merged, ""))
-    except _Mismatch as error:
+    except _MismatchError as error:
         raise ConfigError(
             f"{blame(error.path, source, overrides)}: {error.path or cls.__name__}: {error.problem}"
         ) from error.__cause__
@@ -199,7 +199,7 @@ def to_plain(config: Any) -> Any:
     return str(config) if isinstance(config, Path) else config
 
 
-class _Mismatch(Exception):
+class _MismatchError(Exception):
     """A value does not fit; `path` is dotted, `problem` the rest of the message."""
 
     def __init__(self, path: str, problem: str) -> None:
@@ -218,15 +218,17 @@ def _join(path: str, key: object) -> str:
 
 def _build(cls: type[Any], data: Any, path: str) -> Any:
     if not isinstance(data, Mapping):
-        raise _Mismatch(path, f"got {shown(data)}, expected a section (a mapping of fields)")
+        raise _MismatchError(path, f"got {shown(data)}, expected a section (a mapping of fields)")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     for key in data:
         if key not in fields:
             known = did_you_mean(str(key), list(fields))
-            raise _Mismatch(_join(path, key), f"unknown field, {known}")
+            raise _MismatchError(_join(path, key), f"unknown field, {known}")
     for name, field in fields.items():
         if name not in data and _is_required(field):
-            raise _Mismatch(_join(path, name), f"missing, expected {_describe(_hints(cls)[name])}")
+            raise _MismatchError(
+                _join(path, name), f"missing, expected {describe_type(_hints(cls)[name])}"
+            )
     values = {
         key: _convert(_hints(cls)[key], value, _join(path, key)) for key, value in data.items()
     }
@@ -235,8 +237,8 @@ def _build(cls: type[Any], data: Any, path: str) -> Any:
     except ValueError as error:
         field_name, colon, problem = str(error).partition(": ")
         if colon and field_name in fields:
-            raise _Mismatch(_join(path, field_name), problem) from error
-        raise _Mismatch(path, str(error)) from error
+            raise _MismatchError(_join(path, field_name), problem) from error
+        raise _MismatchError(path, str(error)) from error
 
 
 def _is_finite(value: Any) -> bool:
@@ -282,8 +284,8 @@ def _convert_scalar(kind: Any, value: Any, path: str) -> Any:
     hint = ""
     if get_origin(kind) is Literal and isinstance(value, str):
         hint = did_you_mean(value, [str(option) for option in get_args(kind)]).partition(".")[2]
-    raise _Mismatch(
-        path, f"got {shown(value)}, expected {_describe(kind)}{'.' if hint else ''}{hint}"
+    raise _MismatchError(
+        path, f"got {shown(value)}, expected {describe_type(kind)}{'.' if hint else ''}{hint}"
     )
 
 
@@ -292,27 +294,29 @@ def _convert_union(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
         return None
     kinds = tuple(kind for kind in kinds if kind is not type(None))
     exact = [kind for kind in kinds if type(value) is kind]
-    problems: list[_Mismatch] = []
+    problems: list[_MismatchError] = []
     for kind in (*exact, *kinds):
         try:
             return _convert(kind, value, path)
-        except _Mismatch as error:
+        except _MismatchError as error:
             problems.append(error)
     deepest = max(problems, key=lambda problem: len(problem.path))
     if len(kinds) == 1 or deepest.path != path:
         raise deepest
-    expected = " or ".join(_describe(kind) for kind in kinds)
-    raise _Mismatch(path, f"got {shown(value)}, expected {expected}")
+    expected = " or ".join(describe_type(kind) for kind in kinds)
+    raise _MismatchError(path, f"got {shown(value)}, expected {expected}")
 
 
 def _convert_sequence(kind: Any, value: Any, path: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if not isinstance(value, list | tuple):
-        raise _Mismatch(path, f"got {shown(value)}, expected {_describe(kind)}")
+        raise _MismatchError(path, f"got {shown(value)}, expected {describe_type(kind)}")
     if origin is list or (len(arguments) == 2 and arguments[1] is Ellipsis):
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
-        raise _Mismatch(path, f"got {len(value)} values {shown(value)}, expected {_describe(kind)}")
+        raise _MismatchError(
+            path, f"got {len(value)} values {shown(value)}, expected {describe_type(kind)}"
+        )
     items = (
         _convert(argument, item, _join(path, index))
         for index, (argument, item) in enumerate(zip(arguments, value, strict=True))
@@ -323,16 +327,17 @@ def _convert_sequence(kind: Any, value: Any, path: str) -> Any:
 _NAMES = {int: "an integer", float: "a finite number", str: "a string", bool: "true or false"}
 
 
-def _describe(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
+    """What a value of that type is called in a message: "an integer", "one of a, b"."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return "one of " + ", ".join(str(option) for option in arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join(_describe(argument) for argument in arguments)
+        return " or ".join(describe_type(argument) for argument in arguments)
     if origin is list or (origin is tuple and arguments[-1] is Ellipsis):
-        return f"a list, each {_describe(arguments[0])}"
+        return f"a list, each {describe_type(arguments[0])}"
     if origin is tuple:
-        return f"a list of {len(arguments)} values ({', '.join(map(_describe, arguments))})"
+        return f"a list of {len(arguments)} values ({', '.join(map(describe_type, arguments))})"
     if origin is dict:
         return "a mapping"
     if kind is Path:

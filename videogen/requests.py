@@ -5,19 +5,64 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
+from videogen.config import describe_type, shown
 from videogen.errors import InvalidRequestError
+from videogen.registry import did_you_mean
 from videogen.seeds import MAX_SEED
 
 Sampler = Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m", "unipc"]
-SAMPLERS: tuple[str, ...] = ("ddpm", "ddim", "euler", "heun", "dpmpp_2m", "unipc")
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
 MAX_PROMPT_CHARACTERS = 4096
 MAX_FRAMES = 1_000_000
 MAX_SIDE_PX = 8192
+_NUMBER = re.compile(r"\s*-?\d+(\.\d*)?\s*")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SENTENCE = re.compile(
+    r"(?:(?P<field>[\w.-]+): )?(?:(?:got )?(?P<value>.*?), )?expected (?P<expected>.*?)\.?"
+    r"(?: Fix: (?P<fix>.*?)\.?)?",
+    re.DOTALL,
+)
+
+
+MISSING, UNKNOWN = "missing", "unknown field"
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """What is wrong with one field; `str()` is the sentence a person reads.
+
+    `value` is as shown to people: a `repr`, a description, or `MISSING` or `UNKNOWN`.
+    """
+
+    field: str
+    value: str
+    expected: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        field = f"{self.field}: " if self.field else ""
+        found = self.value if self.value in (MISSING, UNKNOWN) else f"got {self.value}"
+        fix = f". Fix: {self.fix}." if self.fix else ""
+        return f"{field}{found}, expected {self.expected}{fix}"
+
+    @classmethod
+    def parse(cls, sentence: str, field: str = "", value: str = "") -> FieldProblem:
+        """Read "field: got V, expected E. Fix: F." back; the arguments stand in for lost parts."""
+        match = _SENTENCE.fullmatch(sentence)
+        if match is None:
+            return cls(field, value, sentence.removesuffix("."))
+        parts = match.groupdict(default="")
+        return cls(
+            parts["field"] or field, parts["value"] or value, parts["expected"], parts["fix"]
+        )
 
 
 def check_id(value: str) -> str:
@@ -28,10 +73,46 @@ def check_id(value: str) -> str:
     """
     if not _ID.fullmatch(value):
         raise InvalidRequestError(
-            f"id: got {value!r}, expected 1 to 128 letters, digits, '.', '_' or '-', starting with "
-            "a letter or digit, because it becomes a file name. Fix: rename it, or leave id out."
+            f"id: got {shown(value)}, expected 1 to 128 letters, digits, '.', '_' or '-', starting "
+            "with a letter or digit, because it becomes a file name. Fix: rename it, or leave id "
+            "out."
         )
     return value
+
+
+def check_interval(value: Any) -> tuple[float, float]:
+    """Return `value` as a tuple if it is [low, high] with 0 <= low <= high <= 1.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, list | tuple) and len(value) == 2:
+        low, high = value
+        if {type(low), type(high)} <= {int, float} and 0 <= low <= high <= 1:
+            return float(low), float(high)
+    raise ValueError(
+        f"got {shown(value)}, expected [low, high] with 0 <= low <= high <= 1, fractions of the "
+        "denoising steps"
+    )
+
+
+def _check_text(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("got a NUL character, expected text. Fix: remove it")
+    return value
+
+
+Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS), AfterValidator(_check_text)]
+Id = Annotated[str, AfterValidator(check_id)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+NumFrames = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
+SidePx = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+Fps = Annotated[float, Field(gt=0, le=240)]
+NumSteps = Annotated[int, Field(ge=1, le=1000)]
+GuidanceScale = Annotated[float, Field(ge=0, le=100)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+FlowShift = Annotated[float, Field(gt=0, le=100)]
+Interval = Annotated[tuple[float, float], BeforeValidator(check_interval)]
 
 
 class _Sampling(BaseModel):
@@ -45,61 +126,39 @@ class ClipRequest(_Sampling):
     denoising steps, `eta` in [0, 1] (0 is deterministic DDIM).
     """
 
-    id: str
-    prompt: str = Field(max_length=MAX_PROMPT_CHARACTERS)
-    negative_prompt: str = Field(default="", max_length=MAX_PROMPT_CHARACTERS)
-    seed: int = Field(ge=0, le=MAX_SEED)
-    num_frames: int = Field(ge=1, le=MAX_FRAMES)
-    height: int = Field(ge=1, le=MAX_SIDE_PX)
-    width: int = Field(ge=1, le=MAX_SIDE_PX)
-    fps: float = Field(gt=0, le=240)
-    num_inference_steps: int = Field(ge=1, le=1000)
-    guidance_scale: float = Field(ge=0, le=100)
-    guidance_rescale: float = Field(default=0.0, ge=0, le=1)
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    id: Id
+    prompt: Text
+    negative_prompt: Text = ""
+    seed: Seed
+    num_frames: NumFrames
+    height: SidePx
+    width: SidePx
+    fps: Fps
+    num_inference_steps: NumSteps
+    guidance_scale: GuidanceScale
+    guidance_rescale: Fraction = 0.0
+    guidance_interval: Interval = (0.0, 1.0)
     sampler: Sampler
-    flow_shift: float = Field(default=1.0, gt=0, le=100)
-    eta: float = Field(default=0.0, ge=0, le=1)
+    flow_shift: FlowShift = 1.0
+    eta: Fraction = 0.0
     metadata: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("id")
-    @classmethod
-    def _id_is_a_file_name(cls, value: str) -> str:
-        return check_id(value)
-
-    @field_validator("prompt", "negative_prompt")
-    @classmethod
-    def _is_text(cls, value: str) -> str:
-        if any(0xD800 <= ord(char) <= 0xDFFF for char in value) or "\x00" in value:
-            raise ValueError("holds characters that are no text (lone surrogates or NUL)")
-        return value
-
-    @field_validator("guidance_interval")
-    @classmethod
-    def _interval_is_ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return check_interval(value)
 
 
 class SamplingDefaults(_Sampling):
     """Defaults for every sampling field of `ClipRequest`; None means "not said here"."""
 
-    negative_prompt: str | None = Field(default=None, max_length=MAX_PROMPT_CHARACTERS)
-    num_frames: int | None = Field(default=None, ge=1, le=MAX_FRAMES)
-    height: int | None = Field(default=None, ge=1, le=MAX_SIDE_PX)
-    width: int | None = Field(default=None, ge=1, le=MAX_SIDE_PX)
-    fps: float | None = Field(default=None, gt=0, le=240)
-    num_inference_steps: int | None = Field(default=None, ge=1, le=1000)
-    guidance_scale: float | None = Field(default=None, ge=0, le=100)
-    guidance_rescale: float | None = Field(default=None, ge=0, le=1)
-    guidance_interval: tuple[float, float] | None = None
+    negative_prompt: Text | None = None
+    num_frames: NumFrames | None = None
+    height: SidePx | None = None
+    width: SidePx | None = None
+    fps: Fps | None = None
+    num_inference_steps: NumSteps | None = None
+    guidance_scale: GuidanceScale | None = None
+    guidance_rescale: Fraction | None = None
+    guidance_interval: Interval | None = None
     sampler: Sampler | None = None
-    flow_shift: float | None = Field(default=None, gt=0, le=100)
-    eta: float | None = Field(default=None, ge=0, le=1)
-
-    @field_validator("guidance_interval")
-    @classmethod
-    def _interval_is_ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        return None if value is None else check_interval(value)
+    flow_shift: FlowShift | None = None
+    eta: Fraction | None = None
 
     def merged(self, *layers: SamplingDefaults) -> SamplingDefaults:
         """A copy in which what later layers say wins over what earlier ones say."""
@@ -109,16 +168,110 @@ class SamplingDefaults(_Sampling):
         return SamplingDefaults(**said)
 
 
-def check_interval(value: tuple[float, float]) -> tuple[float, float]:
-    """Return `value` if it is (low, high) with 0 <= low <= high <= 1.
+def make_request(values: Mapping[str, Any]) -> ClipRequest:
+    """Build a `ClipRequest` from resolved values.
 
     Raises:
-        ValueError: it is not.
+        InvalidRequestError: a field is missing, unknown, of another type or out of range; one
+            line for each, "field: got V, expected E. Fix: F."
     """
-    low, high = value
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"got ({low}, {high}), expected 0 <= low <= high <= 1")
-    return value
+    try:
+        return ClipRequest.model_validate(values)
+    except ValidationError as error:
+        problems = find_problems(error, ClipRequest)
+        raise InvalidRequestError("\n".join(map(str, problems))) from None
+
+
+def find_problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProblem]:
+    """Say in the project's words what pydantic found wrong with values for `model`."""
+    return [
+        _problem(finding["type"], finding["loc"], finding["input"], finding.get("ctx", {}), model)
+        for finding in error.errors(include_url=False)
+    ]
+
+
+def _problem(
+    kind: str, loc: tuple[Any, ...], value: Any, context: Mapping[str, Any], model: type[BaseModel]
+) -> FieldProblem:
+    owner, field, depth = _walk(model, loc)
+    path = ".".join(map(str, loc if kind == "extra_forbidden" else loc[:depth]))
+    if kind == "extra_forbidden":
+        known = [info.alias or name for name, info in owner.model_fields.items()]
+        return FieldProblem(path, UNKNOWN, _choice(str(loc[-1]), known))
+    if field is None:
+        return FieldProblem(path, shown(value), "a section (a mapping of fields)")
+    kinds, expected = _kinds(field.annotation), _describe_field(field)
+    if kind == "missing":
+        return FieldProblem(path, MISSING, expected)
+    if kind == "value_error":
+        return FieldProblem.parse(str(context["error"]), path, shown(value))
+    if kind == "literal_error" and isinstance(value, str):
+        return FieldProblem(path, shown(value), _choice(value, list(get_args(kinds[0]))))
+    if kind == "string_too_long":
+        return FieldProblem(path, f"{len(value)} characters", expected, "shorten it")
+    if kind == "string_unicode":
+        return FieldProblem(path, shown(value), "text without lone surrogates")
+    return FieldProblem(path, shown(value), expected, _fix(value, kinds))
+
+
+def _choice(name: str, known: list[str]) -> str:
+    return did_you_mean(name, known).removeprefix("expected ").removesuffix(".")
+
+
+def _walk(
+    model: type[BaseModel], loc: tuple[Any, ...]
+) -> tuple[type[BaseModel], FieldInfo | None, int]:
+    """The model and field `loc` points into, and how many parts of `loc` lead there."""
+    field = None
+    for depth, part in enumerate(loc, start=1):
+        names = {info.alias or name: info for name, info in model.model_fields.items()}
+        field = names.get(part)
+        inner = field.annotation if field is not None else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return model, field, depth
+        model = inner
+    return model, None, len(loc)
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types a field admits besides None, without their bounds."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [kind for part in get_args(annotation) for kind in _kinds(part)]
+    return [] if annotation is NoneType else [annotation]
+
+
+def _describe_field(field: FieldInfo) -> str:
+    text = " or ".join(describe_type(kind) for kind in _kinds(field.annotation))
+    bounds = _bounds(field)
+    if {"ge", "le"} <= bounds.keys():
+        return f"{text} from {bounds['ge']} to {bounds['le']}"
+    if {"gt", "le"} <= bounds.keys():
+        return f"{text} above {bounds['gt']} and at most {bounds['le']}"
+    words = {"ge": "of at least", "gt": "above", "max_length": "of at most"}
+    ends = [f"{word} {bounds[key]}" for key, word in words.items() if key in bounds]
+    return " ".join([text, *ends, *(["characters"] if "max_length" in bounds else [])])
+
+
+def _bounds(field: FieldInfo) -> dict[str, Any]:
+    """Bounds of the field itself and, for `Annotated[...] | None`, of its parts."""
+    items: list[Any] = list(field.metadata)
+    for part in get_args(field.annotation):
+        for item in getattr(part, "__metadata__", ()):
+            items += item.metadata if isinstance(item, FieldInfo) else [item]
+    names = ("ge", "gt", "le", "max_length")
+    return {name: getattr(item, name) for item in items for name in names if hasattr(item, name)}
+
+
+def _fix(value: Any, kinds: list[Any]) -> str:
+    if isinstance(value, str) and {int, float} & set(kinds) and _NUMBER.fullmatch(value):
+        return "write the number without quotes"
+    if isinstance(value, float) and int in kinds and value.is_integer():
+        return f"write {int(value)}, without a decimal point"
+    if type(value) in (int, float) and kinds == [str]:
+        return "write it in quotes"
+    return ""
 
 
 def clip_id(request: ClipRequest, model_digest: str, sampler_version: str) -> str:

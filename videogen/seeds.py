@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 MAX_SEED = 2**63 - 1
 
@@ -56,6 +57,8 @@ def frame_noise(
     Returns:
         float32 CPU tensor `c t h w`; frame `i` is the same whatever range it is drawn in.
     """
+    import torch  # here, so that reading a manifest costs no 200 MB
+
     frames = []
     for index in range(first_frame, first_frame + num_frames):
         key = int.from_bytes(_digest("noise", purpose, seed, index), "big") & MAX_SEED
