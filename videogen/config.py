@@ -331,7 +331,8 @@ def describe_type(kind: Any) -> str:
     """What a value of that type is called in a message: "an integer", "one of a, b"."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return "one of " + ", ".join(str(option) for option in arguments)
+        options = ", ".join(str(option) for option in arguments)
+        return options if len(arguments) == 1 else f"one of {options}"
     if origin in (Union, types.UnionType):
         return " or ".join(describe_type(argument) for argument in arguments)
     if origin is list or (origin is tuple and arguments[-1] is Ellipsis):
