@@ -11,7 +11,8 @@ SOURCES := videogen cluster pipelines scripts tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format bench constraints clean
+.PHONY: help setup demo test lint lint-style lint-format lint-types lint-layers format bench \
+	constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +24,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 13) or sys.exit( \
 		f"python: got {v[0]}.{v[1]}, expected 3.11 or 3.12. Fix: make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@echo "installing videogen and its dependencies into $(VENV): a few minutes, once"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check \
 		--constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -34,10 +36,18 @@ demo: setup ## make clips from examples/prompts.jsonl and look at them
 test: setup ## run the tests (PYTEST_ARGS="-k storage" to choose)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: setup ## check style, types and the layering of the packages
+lint: lint-style lint-format lint-types lint-layers ## check style, types and layering (-k: all of them)
+
+lint-style: setup
 	$(BIN)/ruff check $(SOURCES)
+
+lint-format: setup
 	$(BIN)/ruff format --check $(SOURCES)
+
+lint-types: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+lint-layers: setup
 	$(BIN)/lint-imports --no-logo
 
 format: setup ## rewrite the sources in the project's style
