@@ -1,0 +1,348 @@
+"""Which item runs where, how often, and how it ends: a state machine without Ray or a clock.
+
+Events go in (`offer`, `gang_ready`, `completed`, `failed`, `gang_lost`, `drain`), decisions come
+out. Every item ends exactly once, as `Completed` or `DeadLettered`, unless the run is drained
+first; then it is simply still missing and the next run makes it.
+
+An item whose gang died while another item was in flight there is a *suspect*: nobody knows which
+of the two did it. It costs both an attempt, but never the last one, and each then runs alone, so
+a poison item cannot take an innocent one into the dead letter.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from videogen_cluster.failures import POLICIES, ErrorClass, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Budgets of a run.
+
+    Attributes:
+        max_attempts: charged attempts an item gets.
+        max_gang_deaths: deaths of one gang in a row, with no item ending in between, before it
+            is given up. Above `max_attempts`, or one poison item would strand the queue.
+        max_setup_failures: failed starts of one gang in a row before it is given up.
+        max_in_flight: items a gang holds at once: one computing, one finishing or waiting.
+        queue_capacity: items held in memory ahead of need.
+        backoff_s, max_backoff_s: first and longest wait before a retry that backs off.
+    """
+
+    max_attempts: int = 3
+    max_gang_deaths: int = 6
+    max_setup_failures: int = 3
+    max_in_flight: int = 2
+    queue_capacity: int = 64
+    backoff_s: float = 1.0
+    max_backoff_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1 or self.max_in_flight < 1 or self.queue_capacity < 1:
+            raise ValueError(f"limits: got {self}, expected counts of at least 1.")
+        if self.max_gang_deaths <= self.max_attempts:
+            raise ValueError(
+                f"max_gang_deaths: got {self.max_gang_deaths}, expected more than max_attempts "
+                f"({self.max_attempts}), because one bad item may cost that many gangs."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One attempt of one item, held by one gang."""
+
+    number: int
+    item_id: str
+    gang: int
+    payload: Mapping[str, Any]
+    attempt: int
+    degrade: int
+    exclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Terminal: the item is done."""
+
+    item_id: str
+    attempts: int
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """Terminal: the item failed for good."""
+
+    item_id: str
+    attempts: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """The item will be tried again; an uncharged return leaves `attempts` as it was."""
+
+    item_id: str
+    attempts: int
+    failure: Failure
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """News about a lease that no longer counts, such as a second completion; nothing to do."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GangRetired:
+    """This gang failed too often in a row and is not to be built again."""
+
+    gang: int
+    failure: Failure
+
+
+Decision = Completed | DeadLettered | Requeued | Stale | GangRetired
+
+
+@dataclass(slots=True)
+class _Item:
+    id: str
+    payload: Mapping[str, Any]
+    attempts: int = 0
+    degrade: int = 0
+    suspect: bool = False
+    lease: int | None = None
+
+
+@dataclass(slots=True)
+class _Gang:
+    ready: bool = False
+    retired: bool = False
+    deaths: int = 0
+    setup_failures: int = 0
+    leases: dict[int, Lease] = field(default_factory=dict)
+
+
+class Scheduler:
+    """The state of one run; `now` is any clock in seconds that never goes back."""
+
+    def __init__(self, limits: Limits, num_gangs: int) -> None:
+        if num_gangs < 1:
+            raise ValueError(f"num_gangs: got {num_gangs}, expected at least 1.")
+        self.limits = limits
+        self._gangs = [_Gang() for _ in range(num_gangs)]
+        self._items: dict[str, _Item] = {}
+        self._ready: deque[_Item] = deque()
+        self._suspects: deque[_Item] = deque()
+        self._delayed: list[tuple[float, int, _Item]] = []
+        self._next_number = 0
+        self._closed = False
+        self._draining = False
+
+    # Questions
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to do: all items ended, or the run is drained."""
+        if self._draining:
+            return self.num_in_flight == 0
+        return self._closed and not self._items
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    @property
+    def num_live(self) -> int:
+        """Items offered that have not ended."""
+        return len(self._items)
+
+    @property
+    def num_in_flight(self) -> int:
+        return sum(len(gang.leases) for gang in self._gangs)
+
+    def leases(self, gang: int) -> list[Lease]:
+        """What a gang holds, oldest first."""
+        return list(self._gangs[gang].leases.values())
+
+    def usable_gangs(self) -> list[int]:
+        """The gangs that have not been given up."""
+        return [index for index, gang in enumerate(self._gangs) if not gang.retired]
+
+    def room(self) -> int:
+        """How many items may be offered now without holding more than the queue's capacity."""
+        if self._closed or self._draining:
+            return 0
+        waiting = len(self._ready) + len(self._suspects) + len(self._delayed)
+        return max(0, self.limits.queue_capacity - waiting)
+
+    def next_wakeup(self) -> float | None:
+        """When the next waiting retry falls due, or None."""
+        return self._delayed[0][0] if self._delayed else None
+
+    # Events
+
+    def offer(self, item_id: str, payload: Mapping[str, Any]) -> None:
+        """Add an item. An id is offered once in the life of a scheduler."""
+        if item_id in self._items:
+            raise ValueError(f"item id: got '{item_id}' twice, expected every id once.")
+        item = _Item(item_id, payload)
+        self._items[item_id] = item
+        self._ready.append(item)
+
+    def close(self) -> None:
+        """Say that no more items will be offered."""
+        self._closed = True
+
+    def drain(self) -> None:
+        """Lease nothing more; what is in flight may end."""
+        self._draining = True
+
+    def gang_ready(self, gang: int) -> None:
+        """A gang is built and set up."""
+        self._gangs[gang].ready = True
+        self._gangs[gang].setup_failures = 0
+
+    def lease(self, gang: int, now: float) -> Lease | None:
+        """Hand the gang its next item, or None if it should get none now."""
+        state = self._gangs[gang]
+        self._wake(now)
+        if self._draining or not state.ready or len(state.leases) >= self.limits.max_in_flight:
+            return None
+        if any(lease.exclusive for lease in state.leases.values()):
+            return None
+        if not state.leases and self._suspects:
+            return self._hand_out(self._suspects.popleft(), gang)
+        return self._hand_out(self._ready.popleft(), gang) if self._ready else None
+
+    def completed(self, lease: Lease, record: Mapping[str, Any]) -> Decision:
+        """The item of this lease is done, even if the lease is an old one: its output exists."""
+        self._gangs[lease.gang].leases.pop(lease.number, None)
+        item = self._items.get(lease.item_id)
+        if item is None:
+            return Stale(lease.item_id)
+        self._end(item)
+        return Completed(item.id, lease.attempt, record)
+
+    def failed(self, lease: Lease, failure: Failure, now: float) -> Decision:
+        """This attempt failed, its gang lives on."""
+        held = self._gangs[lease.gang].leases.pop(lease.number, None)
+        item = self._items.get(lease.item_id)
+        if held is None or item is None or item.lease != lease.number:
+            return Stale(lease.item_id)
+        return self._charge(item, failure, now)
+
+    def gang_lost(self, gang: int, failure: Failure, now: float) -> list[Decision]:
+        """A gang died or was killed; what it held goes back or ends."""
+        state = self._gangs[gang]
+        was_ready, state.ready = state.ready, False
+        leases = list(state.leases.values())
+        state.leases.clear()
+        items = [self._items[lease.item_id] for lease in leases if self._is_current(lease)]
+        if POLICIES[failure.error_class].charged:
+            state.deaths += was_ready
+            state.setup_failures += not was_ready
+        # Newest first, because what returns goes to the front and the oldest must lead.
+        decisions = [
+            self._after_death(item, failure, now, alone=len(leases) == 1)
+            for item in reversed(items)
+        ][::-1]
+        if self._is_beyond_hope(state):
+            state.retired = True
+            decisions.append(GangRetired(gang, failure))
+        return decisions
+
+    # Inside
+
+    def _hand_out(self, item: _Item, gang: int) -> Lease:
+        self._next_number += 1
+        item.lease = self._next_number
+        lease = Lease(
+            number=self._next_number,
+            item_id=item.id,
+            gang=gang,
+            payload=item.payload,
+            attempt=item.attempts + 1,
+            degrade=item.degrade,
+            exclusive=item.suspect,
+        )
+        self._gangs[gang].leases[lease.number] = lease
+        return lease
+
+    def _is_current(self, lease: Lease) -> bool:
+        item = self._items.get(lease.item_id)
+        return item is not None and item.lease == lease.number
+
+    def _after_death(self, item: _Item, failure: Failure, now: float, *, alone: bool) -> Decision:
+        policy = POLICIES[failure.error_class]
+        if not policy.charged or alone:
+            return self._charge(item, failure, now)
+        item.suspect = True
+        item.degrade += policy.degrade
+        item.attempts = min(item.attempts + 1, self.limits.max_attempts - 1)
+        return self._put_back(item, failure, now)
+
+    def _charge(self, item: _Item, failure: Failure, now: float) -> Decision:
+        policy = POLICIES[failure.error_class]
+        if not policy.charged:
+            return self._put_back(item, failure, now)
+        item.attempts += 1
+        item.degrade += policy.degrade
+        if failure.error_class in (ErrorClass.RANK_DEATH, ErrorClass.HANG):
+            item.suspect = True
+        limit = self.limits.max_attempts
+        if item.attempts >= min(limit, policy.max_attempts or limit):
+            self._end(item)
+            return DeadLettered(item.id, item.attempts, failure)
+        if policy.backoff:
+            return self._postpone(item, failure, now)
+        return self._put_back(item, failure, now)
+
+    def _put_back(self, item: _Item, failure: Failure, now: float) -> Decision:
+        item.lease = None
+        if item.suspect:
+            self._suspects.appendleft(item)
+        elif POLICIES[failure.error_class].charged:
+            self._ready.append(item)
+        else:
+            self._ready.appendleft(item)
+        return Requeued(item.id, item.attempts, failure, now)
+
+    def _postpone(self, item: _Item, failure: Failure, now: float) -> Decision:
+        item.lease = None
+        wait_s = min(self.limits.backoff_s * 2 ** (item.attempts - 1), self.limits.max_backoff_s)
+        self._next_number += 1
+        heapq.heappush(self._delayed, (now + wait_s, self._next_number, item))
+        return Requeued(item.id, item.attempts, failure, now + wait_s)
+
+    def _wake(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, item = heapq.heappop(self._delayed)
+            (self._suspects if item.suspect else self._ready).append(item)
+
+    def _end(self, item: _Item) -> None:
+        del self._items[item.id]
+        if item.lease is None:  # a late completion overtook the retry
+            self._forget(item)
+        for gang in self._gangs:
+            gang.deaths = 0
+
+    def _forget(self, item: _Item) -> None:
+        for queue in (self._ready, self._suspects):
+            if item in queue:
+                queue.remove(item)
+        self._delayed = [entry for entry in self._delayed if entry[2] is not item]
+        heapq.heapify(self._delayed)
+
+    def _is_beyond_hope(self, state: _Gang) -> bool:
+        return (
+            state.deaths >= self.limits.max_gang_deaths
+            or state.setup_failures >= self.limits.max_setup_failures
+        )

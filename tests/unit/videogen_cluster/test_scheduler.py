@@ -1,0 +1,260 @@
+"""The scheduler's rules, one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.scheduler import (
+    Completed,
+    DeadLettered,
+    GangRetired,
+    Lease,
+    Limits,
+    Requeued,
+    Scheduler,
+    Stale,
+)
+
+
+def failure(error_class: ErrorClass) -> Failure:
+    return Failure(error_class, f"because of {error_class}")
+
+
+def scheduler(*ids: str, gangs: int = 1, close: bool = True, **limits: int | float) -> Scheduler:
+    made = Scheduler(Limits(**limits), gangs)  # type: ignore[arg-type]
+    for index in range(gangs):
+        made.gang_ready(index)
+    for item in ids:
+        made.offer(item, {"name": item})
+    if close:
+        made.close()
+    return made
+
+
+def take(made: Scheduler, gang: int = 0, now: float = 0.0) -> Lease:
+    lease = made.lease(gang, now)
+    assert lease is not None
+    return lease
+
+
+def test_items_are_leased_in_order_with_one_in_advance():
+    made = scheduler("a", "b", "c")
+    assert [take(made).item_id, take(made).item_id] == ["a", "b"]
+    assert made.lease(0, 0.0) is None
+
+
+def test_a_gang_that_is_not_ready_gets_nothing():
+    made = Scheduler(Limits(), 1)
+    made.offer("a", {})
+    assert made.lease(0, 0.0) is None
+
+
+def test_completion_is_terminal_and_a_second_one_is_stale():
+    made = scheduler("a")
+    lease = take(made)
+    assert made.completed(lease, {"bytes": 3}) == Completed("a", 1, {"bytes": 3})
+    assert made.completed(lease, {"bytes": 3}) == Stale("a")
+    assert made.finished
+
+
+def test_an_error_is_retried_until_the_attempts_are_used_up():
+    made = scheduler("a", max_attempts=3)
+    seen = []
+    for _ in range(3):
+        lease = take(made)
+        seen.append((lease.attempt, type(made.failed(lease, failure(ErrorClass.ENCODE), 0.0))))
+    assert seen == [(1, Requeued), (2, Requeued), (3, DeadLettered)]
+    assert made.finished
+
+
+@pytest.mark.parametrize(
+    ("error_class", "attempts"),
+    [
+        (ErrorClass.INVALID_REQUEST, 1),
+        (ErrorClass.OUTPUT_CONFLICT, 1),
+        (ErrorClass.NON_FINITE, 2),
+        (ErrorClass.UNEXPECTED, 5),
+    ],
+)
+def test_each_class_has_its_own_number_of_attempts(error_class: ErrorClass, attempts: int):
+    made = scheduler("a", max_attempts=5)
+    for attempt in range(1, attempts + 1):
+        decision = made.failed(take(made), failure(error_class), 0.0)
+        assert isinstance(decision, DeadLettered) == (attempt == attempts)
+
+
+def test_running_out_of_memory_asks_for_less_next_time():
+    made = scheduler("a")
+    first = take(made)
+    made.failed(first, failure(ErrorClass.OUT_OF_MEMORY), 0.0)
+    assert (first.degrade, take(made).degrade) == (0, 1)
+
+
+def test_storage_errors_wait_twice_as_long_each_time_and_hold_nobody_up():
+    made = scheduler("a", "b", "c", max_attempts=4, backoff_s=10, max_backoff_s=25)
+    lease = take(made)
+    waits = []
+    now = 0.0
+    for _ in range(3):
+        decision = made.failed(lease, failure(ErrorClass.STORAGE), now)
+        assert isinstance(decision, Requeued)
+        waits.append(decision.not_before - now)
+        now = decision.not_before
+        assert made.next_wakeup() == now
+        if waits == [10.0]:
+            for other in ("b", "c"):
+                held = take(made)
+                assert held.item_id == other
+                made.completed(held, {})
+        assert made.lease(0, now - 0.1) is None
+        lease = take(made, now=now)
+    assert waits == [10.0, 20.0, 25.0]
+    assert isinstance(made.failed(lease, failure(ErrorClass.STORAGE), now), DeadLettered)
+
+
+def test_a_death_with_one_item_in_flight_costs_that_item_an_attempt():
+    made = scheduler("a", "b", max_in_flight=1)
+    take(made)
+    assert made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0) == [
+        Requeued("a", 1, failure(ErrorClass.RANK_DEATH), 0.0)
+    ]
+    assert made.lease(0, 0.0) is None
+    made.gang_ready(0)
+    lease = take(made)
+    assert (lease.item_id, lease.attempt, lease.exclusive) == ("a", 2, True)
+
+
+def test_suspects_run_alone_and_only_the_poison_one_ends_in_the_dead_letter():
+    made = scheduler("poison", "good", "next", max_attempts=3)
+    started: list[str] = []
+    ended: dict[str, type] = {}
+    while not made.finished:
+        made.gang_ready(0)
+        leases = [lease for lease in (made.lease(0, 0.0), made.lease(0, 0.0)) if lease]
+        started += [lease.item_id for lease in leases]
+        if any(lease.item_id == "poison" for lease in leases):
+            decisions = made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0)
+        else:
+            decisions = [made.completed(lease, {}) for lease in leases]
+        ended |= {d.item_id: type(d) for d in decisions if isinstance(d, Completed | DeadLettered)}
+    assert ended == {"poison": DeadLettered, "good": Completed, "next": Completed}
+    assert started.count("poison") == 3
+    assert started[:3] == ["poison", "good", "poison"]
+
+
+def test_a_death_in_company_is_never_the_last_attempt():
+    made = scheduler("a", "b", max_attempts=1)
+    assert [take(made).item_id, take(made).item_id] == ["a", "b"]
+    decisions = made.gang_lost(0, failure(ErrorClass.HANG), 0.0)
+    assert [type(decision) for decision in decisions] == [Requeued, Requeued]
+    made.gang_ready(0)
+    assert take(made).item_id == "a"
+    assert made.lease(0, 0.0) is None
+    assert made.gang_lost(0, failure(ErrorClass.HANG), 0.0) == [
+        DeadLettered("a", 1, failure(ErrorClass.HANG))
+    ]
+
+
+def test_node_loss_is_charged_to_nobody():
+    made = scheduler("a", "b", max_attempts=1)
+    for _ in range(20):
+        assert [take(made).attempt, take(made).attempt] == [1, 1]
+        decisions = made.gang_lost(0, failure(ErrorClass.PREEMPTION), 0.0)
+        assert [type(decision) for decision in decisions] == [Requeued, Requeued]
+        made.gang_ready(0)
+    assert [take(made).item_id, take(made).item_id] == ["a", "b"]
+
+
+def test_an_idle_gang_that_keeps_dying_is_given_up():
+    made = scheduler(close=False, max_attempts=1, max_gang_deaths=3)
+    decisions = []
+    for _ in range(3):
+        made.gang_ready(0)
+        decisions = made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0)
+    assert decisions == [GangRetired(0, failure(ErrorClass.RANK_DEATH))]
+    assert made.usable_gangs() == []
+
+
+def test_a_gang_that_cannot_start_is_given_up_and_others_are_not():
+    made = Scheduler(Limits(max_setup_failures=2), 2)
+    made.gang_ready(1)
+    assert made.gang_lost(0, failure(ErrorClass.UNEXPECTED), 0.0) == []
+    assert made.gang_lost(0, failure(ErrorClass.UNEXPECTED), 0.0) == [
+        GangRetired(0, failure(ErrorClass.UNEXPECTED))
+    ]
+    assert made.usable_gangs() == [1]
+
+
+def test_poison_items_do_not_use_up_the_budget_of_a_gang():
+    ids = [f"poison-{index}" for index in range(50)]
+    made = scheduler(*ids, max_attempts=3, max_gang_deaths=6)
+    dead = 0
+    while not made.finished:
+        made.gang_ready(0)
+        take(made)
+        made.lease(0, 0.0)
+        decisions = made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0)
+        assert not any(isinstance(decision, GangRetired) for decision in decisions)
+        dead += sum(isinstance(decision, DeadLettered) for decision in decisions)
+    assert dead == 50
+
+
+def test_a_drained_scheduler_finishes_what_is_in_flight_and_starts_nothing():
+    made = scheduler("a", "b", "c")
+    lease = take(made)
+    made.drain()
+    assert made.lease(0, 0.0) is None
+    assert made.room() == 0
+    assert not made.finished
+    made.completed(lease, {})
+    assert made.finished
+    assert made.num_live == 2
+
+
+def test_room_counts_what_waits_and_not_what_runs():
+    made = scheduler("a", "b", "c", close=False, queue_capacity=4)
+    assert made.room() == 1
+    take(made)
+    assert made.room() == 2
+    made.close()
+    assert made.room() == 0
+
+
+def test_a_late_completion_of_an_old_lease_wins_over_the_retry():
+    made = scheduler("a", gangs=2)
+    old = take(made, gang=0)
+    made.gang_lost(0, failure(ErrorClass.PREEMPTION), 0.0)
+    new = take(made, gang=1)
+    assert made.completed(old, {"late": True}) == Completed("a", 1, {"late": True})
+    assert made.completed(new, {}) == Stale("a")
+    assert made.num_in_flight == 0
+
+
+def test_a_late_completion_removes_the_retry_that_waits():
+    made = scheduler("a")
+    old = take(made)
+    made.failed(old, failure(ErrorClass.STORAGE), 0.0)
+    made.completed(old, {})
+    assert made.finished
+    assert made.lease(0, 1e9) is None
+
+
+def test_the_failure_of_an_old_lease_changes_nothing():
+    made = scheduler("a", gangs=2)
+    old = take(made, gang=0)
+    made.gang_lost(0, failure(ErrorClass.PREEMPTION), 0.0)
+    take(made, gang=1)
+    assert made.failed(old, failure(ErrorClass.UNEXPECTED), 0.0) == Stale("a")
+    assert made.num_in_flight == 1
+
+
+def test_the_same_id_twice_is_a_bug_of_the_caller():
+    made = scheduler("a")
+    with pytest.raises(ValueError, match="'a' twice"):
+        made.offer("a", {})
+
+
+def test_limits_that_would_strand_the_queue_are_refused():
+    with pytest.raises(ValueError, match="more than max_attempts"):
+        Limits(max_attempts=3, max_gang_deaths=3)
