@@ -1,0 +1,210 @@
+"""Frozen CLIP, T5 and UMT5 text encoders, read through transformers from a local folder.
+
+A folder holds either a transformers checkpoint with its tokenizer, or `text_encoder/` and
+`tokenizer/` side by side as diffusers lays them out. Only safetensors are read, never a hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from videogen.errors import ConfigError, MissingDependencyError, WeightsError
+from videogen.models.text import TextEmbedding
+from videogen.models.text_folders import (
+    FAMILIES,
+    Family,
+    check_config,
+    check_safetensors,
+    check_tokenizer_files,
+    find_folders,
+)
+
+MAX_NAMES_SHOWN = 5
+
+
+class TransformersText(nn.Module):
+    """A pretrained text encoder with its tokenizer; implements `TextEncoder`.
+
+    Every prompt is encoded alone and without padding, so its embedding does not depend on its
+    neighbours or on `max_tokens`, bit for bit; padding is zeros added afterwards and masked.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, width: int, max_tokens: int) -> None:
+        super().__init__()
+        self.model: Any = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.width = width
+        self.max_tokens = max_tokens
+
+    def train(self, mode: bool = True) -> TransformersText:
+        """Stay in evaluation mode: the encoder is frozen, dropout included."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> TextEmbedding:
+        """Embed prompts, each cut and padded to `max_tokens`.
+
+        Returns:
+            Tokens `b l d` in the encoder's dtype; mask `b l`; pooled `b d`, the end token's
+            vector for CLIP and the mean over the prompt's tokens for T5 and UMT5.
+        """
+        ids, truncated = self._tokenize(prompts)
+        outputs = [self.model(input_ids=row[None]) for row in ids]
+        tokens = [output.last_hidden_state[0] for output in outputs]
+        lengths = torch.tensor([len(row) for row in ids], device=ids[0].device)
+        return TextEmbedding(
+            tokens=torch.stack([self._padded(row) for row in tokens]),
+            mask=torch.arange(self.max_tokens, device=lengths.device) < lengths[:, None],
+            pooled=torch.stack([_pooled(output) for output in outputs]),
+            truncated=truncated,
+        )
+
+    def _tokenize(self, prompts: Sequence[str]) -> tuple[list[Tensor], tuple[bool, ...]]:
+        device = next(self.model.parameters()).device
+        whole = [self.tokenizer(prompt, verbose=False)["input_ids"] for prompt in prompts]
+        truncated = tuple(len(row) > self.max_tokens for row in whole)
+        ids = [
+            self.tokenizer(prompt, truncation=True, max_length=self.max_tokens)["input_ids"]
+            for prompt in prompts
+        ]
+        return [torch.tensor(row, device=device) for row in ids], truncated
+
+    def _padded(self, tokens: Tensor) -> Tensor:
+        return functional.pad(tokens, (0, 0, 0, self.max_tokens - len(tokens)))
+
+
+def _pooled(output: Any) -> Tensor:
+    """One vector `d` of an encoder's output for a single prompt."""
+    pooled = output.get("pooler_output")
+    return output.last_hidden_state[0].mean(0) if pooled is None else pooled[0]
+
+
+def load_transformers_text(
+    kind: str,
+    folder: str | Path,
+    max_tokens: int,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> TransformersText:
+    """Read the encoder called `kind` (clip, t5 or umt5) from a local folder.
+
+    Raises:
+        MissingDependencyError: transformers is not installed.
+        ConfigError: unknown `kind`, or `max_tokens` out of range for the encoder.
+        WeightsError: files are missing, of another architecture, incomplete, or pickles only.
+    """
+    family = FAMILIES[kind]
+    encoder, tokenizer = find_folders(Path(folder))
+    check_config(encoder, kind, family)
+    check_safetensors(encoder)
+    check_tokenizer_files(tokenizer, family)
+    transformers = _import_transformers()
+    with _quiet(transformers):
+        model = _load_model(transformers, family, encoder, dtype)
+        words = _load_tokenizer(transformers, family, tokenizer)
+    _check_max_tokens(max_tokens, model, family)
+    if len(words) > model.config.vocab_size:
+        raise WeightsError(
+            f"{tokenizer}: got a tokenizer of {len(words)} tokens, expected at most the "
+            f"{model.config.vocab_size} of {encoder}. Fix: use the tokenizer of that encoder."
+        )
+    width = getattr(model.config, family.width_field)
+    return TransformersText(model.to(device), words, width, max_tokens)
+
+
+def _check_max_tokens(max_tokens: int, model: Any, family: Family) -> None:
+    longest = getattr(model.config, family.length_field) if family.length_field else None
+    if max_tokens <= family.tokens_at_ends or (longest is not None and max_tokens > longest):
+        limit = "" if longest is None else f" and at most {longest}, the encoder's positions"
+        raise ConfigError(
+            f"text.max_tokens: got {max_tokens}, expected more than {family.tokens_at_ends}{limit}."
+        )
+
+
+def _import_transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"text encoder: transformers cannot be imported ({error}). "
+            "Fix: pip install 'transformers>=5'."
+        ) from error
+    return transformers
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """No progress bar and no load report while reading: what matters is raised as an error."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _load_model(transformers: Any, family: Family, folder: Path, dtype: torch.dtype) -> Any:
+    try:
+        model, report = getattr(transformers, family.model).from_pretrained(
+            str(folder),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype=dtype,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise WeightsError(
+            f"{folder}: {family.model} cannot be read: {error}. Fix: download it again."
+        ) from error
+    _check_report(folder, family, report)
+    return model
+
+
+def _check_report(folder: Path, family: Family, report: dict[str, Any]) -> None:
+    problems = {
+        "missing": sorted(report["missing_keys"]),
+        "unexpected": sorted(
+            key for key in report["unexpected_keys"] if not key.startswith(family.other_halves)
+        ),
+        "misshapen": [
+            f"{name} {tuple(got)}, not {tuple(expected)}"
+            for name, got, expected in sorted(report["mismatched_keys"])
+        ],
+    }
+    found = [_listed(what, names) for what, names in problems.items() if names]
+    if found:
+        raise WeightsError(
+            f"{folder}: {family.model}: got {'; '.join(found)}. "
+            "Fix: use a checkpoint of that architecture."
+        )
+
+
+def _listed(what: str, names: list[str]) -> str:
+    more = ", …" if len(names) > MAX_NAMES_SHOWN else ""
+    return f"{len(names)} {what} ({', '.join(names[:MAX_NAMES_SHOWN])}{more})"
+
+
+def _load_tokenizer(transformers: Any, family: Family, folder: Path) -> Any:
+    try:
+        return getattr(transformers, family.tokenizer).from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise WeightsError(
+            f"{folder}: {family.tokenizer} cannot be read: {error}. Fix: give a folder with "
+            "tokenizer.json (transformers' save_pretrained writes it)."
+        ) from error
