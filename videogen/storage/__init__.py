@@ -1,1 +1,16 @@
 """Storage: create-only writes to local folders and object stores."""
+
+from __future__ import annotations
+
+from videogen.storage.base import MissingKeyError, Storage, check_key, local_copy
+from videogen.storage.local import LocalStorage
+from videogen.storage.schemes import open_storage
+
+__all__ = [
+    "LocalStorage",
+    "MissingKeyError",
+    "Storage",
+    "check_key",
+    "local_copy",
+    "open_storage",
+]

@@ -1,0 +1,180 @@
+"""The ledger: gzipped JSON lines that index the sidecars, so that a resume need not read them.
+
+It holds nothing that cannot be made again: a lost or torn segment costs reading some sidecars, and
+failed rows that it named are simply tried again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import logging
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.json as pa_json
+
+from videogen.errors import StorageError
+from videogen.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+LEDGER_PREFIX = "ledger/"
+MAX_RECORDS = 1000
+MAX_AGE_S = 10.0
+_SEGMENT = re.compile(r"ledger/(\d{6,})/(\d{8,})\.jsonl\.gz")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("clip_id", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("sha256", pa.string()),
+        pa.field("bytes", pa.int64()),
+        pa.field("duration_s", pa.float64()),
+        pa.field("codec", pa.string()),
+        pa.field("attempts", pa.int64()),
+        pa.field("denoise_s", pa.float64()),
+        pa.field("decode_s", pa.float64()),
+        pa.field("encode_s", pa.float64()),
+        pa.field("commit_s", pa.float64()),
+        pa.field("node", pa.string()),
+        pa.field("created_at", pa.float64()),  # seconds since 1970, UTC
+        pa.field("warnings", pa.list_(pa.string())),
+        pa.field("error_class", pa.string()),
+        pa.field("error_message", pa.string()),
+    ]
+)
+
+
+class LedgerWriter:
+    """Buffers records and writes them as create-only segments of one epoch.
+
+    An epoch is one invocation of a run; under the run's lock nobody else writes to it.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        epoch: int,
+        max_records: int = MAX_RECORDS,
+        max_age_s: float = MAX_AGE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.storage = storage
+        self.epoch = epoch
+        self.max_records = max_records
+        self.max_age_s = max_age_s
+        self._clock = clock
+        self._lines: list[bytes] = []
+        self._oldest = 0.0
+        self._sequence = 0
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one record of `SCHEMA`; writes a segment when enough came together.
+
+        Raises:
+            StorageError: the segment could not be written; its records stay buffered.
+        """
+        if not self._lines:
+            self._oldest = self._clock()
+        self._lines.append(json.dumps(record, ensure_ascii=True, allow_nan=False).encode())
+        self.tick()
+
+    def tick(self) -> None:
+        """Write the segment if it is full or `max_age_s` old."""
+        is_full = len(self._lines) >= self.max_records
+        if self._lines and (is_full or self._clock() - self._oldest >= self.max_age_s):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is buffered, if anything.
+
+        Raises:
+            StorageError: it could not be written and stays buffered, or somebody else writes here.
+        """
+        while self._lines:
+            lines = self._lines[: self.max_records]
+            key = f"{LEDGER_PREFIX}{self.epoch:06d}/{self._sequence:08d}.jsonl.gz"
+            data = gzip.compress(b"\n".join(lines) + b"\n", compresslevel=6, mtime=0)
+            if not self.storage.create(key, data) and self.storage.read(key) != data:
+                raise StorageError(
+                    f"{self.storage.uri}/{key}: got a segment somebody else wrote, expected to be "
+                    "alone. Fix: stop the other run that writes to this output, then run again."
+                )
+            self._sequence += 1
+            del self._lines[: len(lines)]
+
+
+def next_epoch(storage: Storage) -> int:
+    """One more than the highest epoch in the ledger; 1 in a new run directory."""
+    return 1 + max((epoch for epoch, _ in _segments(storage)), default=0)
+
+
+def read_segments(
+    storage: Storage, columns: list[str] | None = None, first_epoch: int = 0
+) -> Iterator[pa.Table]:
+    """Each readable segment, oldest first, as a table of `columns` of `SCHEMA` and `epoch`.
+
+    A torn or foreign segment is skipped with a warning.
+    """
+    schema = _schema_of(columns)
+    for epoch, key in sorted(_segments(storage)):
+        if epoch < first_epoch:
+            continue
+        try:
+            table = _parse(storage.read(key), schema)
+        except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
+            logger.warning("%s/%s is damaged and is ignored: %s", storage.uri, key, error)
+            continue
+        yield table.append_column("epoch", pa.array([epoch] * len(table), pa.int32()))
+
+
+def read_ledger(
+    storage: Storage, columns: list[str] | None = None, first_epoch: int = 0
+) -> pa.Table:
+    """All readable segments as one table, oldest record first; see `read_segments`."""
+    schema = _schema_of(columns).append(pa.field("epoch", pa.int32()))
+    return pa.concat_tables([schema.empty_table(), *read_segments(storage, columns, first_epoch)])
+
+
+def read_done(storage: Storage) -> dict[str, str]:
+    """id -> clip_id of every clip that the ledger says is committed."""
+    done: dict[str, str] = {}
+    for table in read_segments(storage, ["id", "clip_id", "state"]):
+        names, clips, states = (table[name].to_pylist() for name in ("id", "clip_id", "state"))
+        done.update(
+            (name, clip)
+            for name, clip, state in zip(names, clips, states, strict=True)
+            if state == "done" and clip is not None
+        )
+    return done
+
+
+def _segments(storage: Storage) -> Iterator[tuple[int, str]]:
+    for key in storage.list(LEDGER_PREFIX):
+        match = _SEGMENT.fullmatch(key)
+        if match:
+            yield int(match[1]), key
+
+
+def _schema_of(columns: list[str] | None) -> pa.Schema:
+    return pa.schema([SCHEMA.field(name) for name in columns or SCHEMA.names])
+
+
+def _parse(data: bytes, schema: pa.Schema) -> pa.Table:
+    table = pa_json.read_json(
+        io.BytesIO(gzip.decompress(data)),
+        read_options=pa_json.ReadOptions(use_threads=False, block_size=1 << 24),
+        parse_options=pa_json.ParseOptions(
+            explicit_schema=schema, unexpected_field_behavior="ignore"
+        ),
+    ).select(schema.names)
+    if any(table[name].null_count for name in ("id", "state") if name in schema.names):
+        raise pa.ArrowInvalid("a record names no id or no state")
+    return table

@@ -1,0 +1,251 @@
+"""The end of a run: `results/*.parquet` with a row per manifest row, `errors.jsonl`, `_SUCCESS`."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from videogen.requests import ClipRequest
+from videogen.storage import Storage
+from videogen_pipelines.committed import committed_ids, read_sidecars
+from videogen_pipelines.ledger import SCHEMA as LEDGER_SCHEMA
+from videogen_pipelines.ledger import next_epoch, read_ledger
+from videogen_pipelines.sidecar import clip_key
+
+RESULTS_PREFIX = "results/"
+ERRORS_KEY = "errors.jsonl"
+SUCCESS_KEY = "_SUCCESS"
+PART_ROWS = 100_000
+BATCH_ROWS = 10_000
+
+_REQUEST_FIELDS = [
+    pa.field("prompt", pa.string()),
+    pa.field("negative_prompt", pa.string()),
+    pa.field("seed", pa.int64()),
+    pa.field("num_frames", pa.int64()),
+    pa.field("height", pa.int64()),
+    pa.field("width", pa.int64()),
+    pa.field("fps", pa.float64()),
+    pa.field("num_inference_steps", pa.int64()),
+    pa.field("guidance_scale", pa.float64()),
+    pa.field("guidance_rescale", pa.float64()),
+    pa.field("guidance_interval", pa.list_(pa.float64())),
+    pa.field("sampler", pa.string()),
+    pa.field("flow_shift", pa.float64()),
+    pa.field("eta", pa.float64()),
+    pa.field("metadata", pa.string()),  # JSON
+]
+_OUTCOME_FIELDS = [f for f in LEDGER_SCHEMA if f.name not in ("id", "clip_id", "state")]
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("state", pa.string()),  # done, failed, pending
+        pa.field("clip_id", pa.string()),
+        *_REQUEST_FIELDS,
+        pa.field("key", pa.string()),
+        *_OUTCOME_FIELDS,
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One row of the manifest; `request` and `clip_id` are None if it could not be resolved."""
+
+    id: str
+    clip_id: str | None
+    request: ClipRequest | None
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """How many manifest rows ended how; `pending` ones were not reached."""
+
+    rows: int = 0
+    done: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+class Outcomes:
+    """What became of each id: the ledger's last word, where the sidecars agree."""
+
+    def __init__(self, storage: Storage, epoch: int) -> None:
+        """Read the ledger; failures before `epoch` do not count, since those rows are retried."""
+        table = read_ledger(storage)
+        stored = pa.array(committed_ids(storage), pa.string())
+        is_done = (pc.field("state") == "done") & pc.field("id").isin(stored)
+        is_failed = (pc.field("state") == "failed") & (pc.field("epoch") == epoch)
+        done, failed = table.filter(is_done), table.filter(is_failed)
+        self.table = pa.concat_tables([done, failed])
+        self._done = {name: place for place, name in enumerate(_values(done["id"]))}
+        self._failed = {
+            name: place for place, name in enumerate(_values(failed["id"]), start=len(done))
+        }
+
+    def has_clip(self, request_id: str) -> bool:
+        return request_id in self._done
+
+    def unique(self) -> pa.Table:
+        """One row an id, of `ledger.SCHEMA`; a clip wins over a failure."""
+        failed = [place for name, place in self._failed.items() if name not in self._done]
+        places = pa.array([*self._done.values(), *failed], pa.int64())
+        return self.table.take(places).select(LEDGER_SCHEMA.names)
+
+    def take(self, rows: list[ResultRow]) -> pa.Table:
+        """The outcome of each row, all null where it has none; a clip wins over a failure."""
+        done = pa.array([self._done.get(row.id) for row in rows], pa.int64())
+        clips = self.table["clip_id"].take(done).to_pylist()
+        places = [
+            place if place is not None and clip == row.clip_id else self._failed.get(row.id)
+            for row, place, clip in zip(rows, done.to_pylist(), clips, strict=True)
+        ]
+        return self.table.take(pa.array(places, pa.int64()))
+
+
+def read_outcomes(storage: Storage) -> pa.Table:
+    """The outcomes of the whole run: its clips, and what failed in its latest invocation.
+
+    Reads the sidecars that the ledger does not list, as after a run that was killed.
+
+    Raises:
+        StorageError: the storage failed.
+    """
+    outcomes = Outcomes(storage, epoch=next_epoch(storage) - 1)
+    unlisted = [name for name in committed_ids(storage) if not outcomes.has_clip(name)]
+    records = [sidecar.outcome() for sidecar in read_sidecars(storage, unlisted)]
+    late = pa.Table.from_pylist(records, LEDGER_SCHEMA)
+    return pa.concat_tables([outcomes.unique(), late])
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[str]:
+    for chunk in column.chunks:
+        yield from chunk.to_pylist()
+
+
+def write_results(storage: Storage, rows: Iterable[ResultRow], outcomes: Outcomes) -> RunCounts:
+    """Write all parts and `errors.jsonl`, in the order of `rows`, replacing older ones.
+
+    Memory grows with the number of outcomes (about 0.6 GB a million), not with the prompts.
+
+    Raises:
+        StorageError: the storage failed.
+    """
+    counts = RunCounts()
+    parts = 0
+    with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
+        errors_path = Path(folder) / ERRORS_KEY
+        with errors_path.open("w", encoding="utf-8") as errors:
+            rows = iter(rows)
+            while (first := next(rows, None)) is not None:
+                part = _with_first(first, islice(rows, PART_ROWS - 1))
+                counts = _write_part(storage, parts, part, outcomes, errors, counts)
+                parts += 1
+        storage.put(ERRORS_KEY, errors_path)
+    _delete_parts_from(storage, parts)
+    return counts
+
+
+def write_success(storage: Storage, counts: RunCounts, **facts: Any) -> None:
+    """Declare the run complete: every row of the manifest is a clip or a named failure."""
+    content = json.dumps({"schema": 1, **asdict(counts), **facts}, indent=2)
+    storage.put(SUCCESS_KEY, content.encode() + b"\n")
+
+
+def part_key(number: int) -> str:
+    return f"{RESULTS_PREFIX}part-{number:05d}.parquet"
+
+
+def _with_first(first: ResultRow, others: Iterator[ResultRow]) -> Iterator[ResultRow]:
+    yield first
+    yield from others
+
+
+def _write_part(
+    storage: Storage,
+    number: int,
+    rows: Iterator[ResultRow],
+    outcomes: Outcomes,
+    errors: IO[str],
+    counts: RunCounts,
+) -> RunCounts:
+    data = io.BytesIO()
+    with pq.ParquetWriter(data, SCHEMA, compression="zstd") as writer:
+        while batch := list(islice(rows, BATCH_ROWS)):
+            table = results_table(batch, outcomes)
+            writer.write_table(table)
+            counts = _add(counts, table)
+            _write_errors(errors, batch, table)
+    storage.put(part_key(number), data.getvalue())
+    return counts
+
+
+def results_table(rows: list[ResultRow], outcomes: Outcomes) -> pa.Table:
+    """`rows` and what became of them, as a table of `SCHEMA`."""
+    found = outcomes.take(rows)
+    names = [row.id for row in rows]
+    states = [state or "pending" for state in found["state"].to_pylist()]
+    keys = [
+        clip_key(name) if state == "done" else None
+        for name, state in zip(names, states, strict=True)
+    ]
+    columns = {
+        "id": names,
+        "state": states,
+        "clip_id": [row.clip_id for row in rows],
+        "key": keys,
+        **{f.name: [_request_value(row, f.name) for row in rows] for f in _REQUEST_FIELDS},
+        **{f.name: found[f.name].combine_chunks() for f in _OUTCOME_FIELDS},
+    }
+    return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def _request_value(row: ResultRow, name: str) -> Any:
+    if row.request is None:
+        return None
+    value = getattr(row.request, name)
+    if name == "metadata":
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _add(counts: RunCounts, table: pa.Table) -> RunCounts:
+    states = table["state"].to_pylist()
+    return RunCounts(
+        rows=counts.rows + len(states),
+        done=counts.done + states.count("done"),
+        failed=counts.failed + states.count("failed"),
+        pending=counts.pending + states.count("pending"),
+    )
+
+
+def _write_errors(errors: IO[str], rows: list[ResultRow], table: pa.Table) -> None:
+    names = ("state", "error_class", "error_message", "attempts")
+    columns = [table[name].to_pylist() for name in names]
+    for row, state, error_class, message, attempts in zip(rows, *columns, strict=True):
+        if state == "failed":
+            record = {
+                "id": row.id,
+                "clip_id": row.clip_id,
+                "error_class": error_class,
+                "error_message": message,
+                "attempts": attempts,
+                "request": row.request and row.request.model_dump(mode="json"),
+            }
+            errors.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _delete_parts_from(storage: Storage, number: int) -> None:
+    for key in list(storage.list(f"{RESULTS_PREFIX}part-")):
+        if key >= part_key(number):
+            storage.delete(key)

@@ -1,0 +1,174 @@
+"""`Sidecar`, the JSON beside every clip whose existence is the commit, and the keys of both."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from videogen import __version__
+from videogen.errors import StorageError
+from videogen.requests import ClipRequest
+from videogen.storage import MissingKeyError, Storage
+
+META_PREFIX = "meta/"
+CLIPS_PREFIX = "clips/"
+
+
+class Record(BaseModel):
+    """What this project writes as JSON into a run directory: frozen and strict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(by_alias=True, indent=2).encode() + b"\n"
+
+
+class ModelStamp(Record):
+    """Which weights made a clip."""
+
+    name: str
+    digest: str
+
+
+class Timings(Record):
+    """Seconds spent on one clip, stage by stage; stages may overlap other clips' stages."""
+
+    denoise_s: float = Field(default=0.0, ge=0)
+    decode_s: float = Field(default=0.0, ge=0)
+    encode_s: float = Field(default=0.0, ge=0)
+    commit_s: float = Field(default=0.0, ge=0)
+
+
+class Sidecar(Record):
+    """Everything known about one committed clip; `sha256` and `bytes` are of the file at `key`."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    id: str
+    clip_id: str
+    request: ClipRequest
+    model: ModelStamp
+    sampler_version: str
+    key: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=1)
+    frames: int = Field(ge=1)
+    duration_s: float = Field(gt=0)
+    codec: str
+    attempts: int = Field(ge=1)
+    timings: Timings
+    node: str
+    versions: dict[str, str]
+    created_at: AwareDatetime
+    warnings: tuple[str, ...] = ()
+
+    def outcome(self) -> dict[str, Any]:
+        """The ledger's record of this clip: JSON types only, small enough to cross processes."""
+        return {
+            "id": self.id,
+            "clip_id": self.clip_id,
+            "state": "done",
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "duration_s": self.duration_s,
+            "codec": self.codec,
+            "attempts": self.attempts,
+            **self.timings.model_dump(),
+            "node": self.node,
+            "created_at": self.created_at.timestamp(),
+            "warnings": list(self.warnings),
+        }
+
+
+@functools.cache
+def current_versions() -> dict[str, str]:
+    """The versions that decide the pixels, without importing torch."""
+    return {"videogen": __version__, "torch": importlib.metadata.version("torch")}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a clip came to be: what its sidecar states and its file cannot tell."""
+
+    request: ClipRequest
+    clip_id: str
+    model: ModelStamp
+    sampler_version: str
+    attempts: int = 1
+    timings: Timings = field(default_factory=Timings)
+    node: str = field(default_factory=socket.gethostname)
+    versions: Mapping[str, str] = field(default_factory=current_versions)
+    warnings: tuple[str, ...] = ()
+
+    def container_metadata(self) -> dict[str, str]:
+        """What the clip's file itself must carry, so that it can be adopted without its sidecar."""
+        return {
+            "id": self.request.id,
+            "clip_id": self.clip_id,
+            "attempts": str(self.attempts),
+            "model_digest": self.model.digest,
+        }
+
+
+def clip_key(request_id: str) -> str:
+    """Where the clip of a request is stored: `clips/{hh}/{id}.mp4`."""
+    return f"{CLIPS_PREFIX}{_shard(request_id)}/{request_id}.mp4"
+
+
+def meta_key(request_id: str) -> str:
+    """Where the sidecar of a request is stored: `meta/{hh}/{id}.json`."""
+    return f"{META_PREFIX}{_shard(request_id)}/{request_id}.json"
+
+
+def id_of_key(key: str) -> str | None:
+    """The request whose clip or sidecar is stored at `key`; None for anything else."""
+    name = key.rpartition("/")[2]
+    request_id = name.removesuffix(".mp4").removesuffix(".json")
+    return request_id if key in (clip_key(request_id), meta_key(request_id)) else None
+
+
+def _shard(request_id: str) -> str:
+    return hashlib.blake2b(request_id.encode()).hexdigest()[:2]
+
+
+def read_sidecar(storage: Storage, request_id: str) -> Sidecar:
+    """The sidecar of a committed clip.
+
+    Raises:
+        MissingKeyError: the clip is not committed.
+        StorageError: the sidecar is damaged, or of a newer version.
+    """
+    key = meta_key(request_id)
+    try:
+        return Sidecar.model_validate_json(storage.read(key))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise StorageError(
+            f"{storage.uri}/{key}: got {where}: {first['msg']}; expected a sidecar of schema 1. "
+            "Fix: use the videogen version that wrote it; if it is damaged, delete it and run "
+            "again: its clip is then adopted."
+        ) from error
+
+
+def find_sidecar(storage: Storage, request_id: str) -> Sidecar | None:
+    """The sidecar of a request, or None if its clip is not committed.
+
+    Raises:
+        StorageError: the sidecar is damaged, or of a newer version.
+    """
+    try:
+        return read_sidecar(storage, request_id)
+    except MissingKeyError:
+        return None
