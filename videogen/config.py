@@ -340,7 +340,7 @@ def describe_type(kind: Any) -> str:
     if origin is tuple:
         return f"a list of {len(arguments)} values ({', '.join(map(describe_type, arguments))})"
     if origin is dict:
-        return "a mapping"
+        return "an object (a mapping of names to values)"
     if kind is Path:
         return "a path"
     if kind in (None, type(None)):

@@ -50,8 +50,10 @@ class FieldProblem:
     def __str__(self) -> str:
         field = f"{self.field}: " if self.field else ""
         found = self.value if self.value in (MISSING, UNKNOWN) else f"got {self.value}"
-        fix = f". Fix: {self.fix}." if self.fix else ""
-        return f"{field}{found}, expected {self.expected}{fix}"
+        sentence = f"{field}{found}, expected {self.expected}"
+        if not self.fix:
+            return sentence
+        return f"{_ended(sentence)} Fix: {_ended(self.fix)}"
 
     @classmethod
     def parse(cls, sentence: str, field: str = "", value: str = "") -> FieldProblem:
@@ -63,6 +65,10 @@ class FieldProblem:
         return cls(
             parts["field"] or field, parts["value"] or value, parts["expected"], parts["fix"]
         )
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("?") else f"{sentence}."
 
 
 def check_id(value: str) -> str:
@@ -183,11 +189,13 @@ def make_request(values: Mapping[str, Any]) -> ClipRequest:
 
 
 def find_problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProblem]:
-    """Say in the project's words what pydantic found wrong with values for `model`."""
-    return [
-        _problem(finding["type"], finding["loc"], finding["input"], finding.get("ctx", {}), model)
-        for finding in error.errors(include_url=False)
-    ]
+    """Say in the project's words what pydantic found wrong with values for `model`, by field."""
+    problems: dict[str, FieldProblem] = {}  # a union reports each of its members
+    for finding in error.errors(include_url=False):
+        kind, loc, value = finding["type"], finding["loc"], finding["input"]
+        problem = _problem(kind, loc, value, finding.get("ctx", {}), model)
+        problems.setdefault(problem.field, problem)
+    return list(problems.values())
 
 
 def _problem(
@@ -200,18 +208,22 @@ def _problem(
         return FieldProblem(path, UNKNOWN, _choice(str(loc[-1]), known))
     if field is None:
         return FieldProblem(path, shown(value), "a section (a mapping of fields)")
-    kinds, expected = _kinds(field.annotation), _describe_field(field)
+    kinds = _kinds(field.annotation, tuple(field.metadata))
+    expected = " or ".join(_describe(*item) for item in kinds.items())
     if kind == "missing":
         return FieldProblem(path, MISSING, expected)
     if kind == "value_error":
         return FieldProblem.parse(str(context["error"]), path, shown(value))
     if kind == "literal_error" and isinstance(value, str):
-        return FieldProblem(path, shown(value), _choice(value, list(get_args(kinds[0]))))
+        names = [option for kind in kinds for option in get_args(kind)]
+        return FieldProblem(
+            path, shown(value), expected if len(kinds) > 1 else _choice(value, names)
+        )
     if kind == "string_too_long":
         return FieldProblem(path, f"{len(value)} characters", expected, "shorten it")
     if kind == "string_unicode":
         return FieldProblem(path, shown(value), "text without lone surrogates")
-    return FieldProblem(path, shown(value), expected, _fix(value, kinds))
+    return FieldProblem(path, shown(value), expected, _fix(value, set(kinds)))
 
 
 def _choice(name: str, known: list[str]) -> str:
@@ -233,43 +245,36 @@ def _walk(
     return model, None, len(loc)
 
 
-def _kinds(annotation: Any) -> list[Any]:
-    """The types a field admits besides None, without their bounds."""
+def _kinds(annotation: Any, constraints: tuple[Any, ...] = ()) -> dict[Any, tuple[Any, ...]]:
+    """The types a field admits besides None, and the constraints of each."""
     if get_origin(annotation) is Annotated:
-        return _kinds(get_args(annotation)[0])
+        inner, *notes = get_args(annotation)
+        own = [item for note in notes for item in getattr(note, "metadata", [note])]
+        return _kinds(inner, (*constraints, *own))
     if get_origin(annotation) in (Union, UnionType):
-        return [kind for part in get_args(annotation) for kind in _kinds(part)]
-    return [] if annotation is NoneType else [annotation]
+        parts = [_kinds(part, constraints) for part in get_args(annotation)]
+        return {kind: notes for part in parts for kind, notes in part.items()}
+    return {} if annotation is NoneType else {annotation: constraints}
 
 
-def _describe_field(field: FieldInfo) -> str:
-    text = " or ".join(describe_type(kind) for kind in _kinds(field.annotation))
-    bounds = _bounds(field)
-    if {"ge", "le"} <= bounds.keys():
-        return f"{text} from {bounds['ge']} to {bounds['le']}"
-    if {"gt", "le"} <= bounds.keys():
-        return f"{text} above {bounds['gt']} and at most {bounds['le']}"
-    words = {"ge": "of at least", "gt": "above", "max_length": "of at most"}
-    ends = [f"{word} {bounds[key]}" for key, word in words.items() if key in bounds]
-    return " ".join([text, *ends, *(["characters"] if "max_length" in bounds else [])])
-
-
-def _bounds(field: FieldInfo) -> dict[str, Any]:
-    """Bounds of the field itself and, for `Annotated[...] | None`, of its parts."""
-    items: list[Any] = list(field.metadata)
-    for part in get_args(field.annotation):
-        for item in getattr(part, "__metadata__", ()):
-            items += item.metadata if isinstance(item, FieldInfo) else [item]
+def _describe(kind: Any, constraints: tuple[Any, ...]) -> str:
     names = ("ge", "gt", "le", "max_length")
-    return {name: getattr(item, name) for item in items for name in names if hasattr(item, name)}
+    said = {name: getattr(c, name) for c in constraints for name in names if hasattr(c, name)}
+    text = describe_type(kind)
+    if {"ge", "le"} <= said.keys():
+        return f"{text} from {said['ge']} to {said['le']}"
+    if {"gt", "le"} <= said.keys():
+        return f"{text} above {said['gt']} and at most {said['le']}"
+    words = {"ge": "of at least {}", "gt": "above {}", "max_length": "of at most {} characters"}
+    return " ".join([text, *(words[name].format(said[name]) for name in words if name in said)])
 
 
-def _fix(value: Any, kinds: list[Any]) -> str:
-    if isinstance(value, str) and {int, float} & set(kinds) and _NUMBER.fullmatch(value):
+def _fix(value: Any, kinds: set[Any]) -> str:
+    if isinstance(value, str) and {int, float} & kinds and _NUMBER.fullmatch(value):
         return "write the number without quotes"
     if isinstance(value, float) and int in kinds and value.is_integer():
         return f"write {int(value)}, without a decimal point"
-    if type(value) in (int, float) and kinds == [str]:
+    if type(value) is int and kinds == {str}:
         return "write it in quotes"
     return ""
 

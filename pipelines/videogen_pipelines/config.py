@@ -1,0 +1,128 @@
+"""`RunConfig`: everything about a run that its manifest does not say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from videogen.config import apply_overrides, blame, check_schema, load_yaml
+from videogen.errors import ConfigError
+from videogen.requests import SamplingDefaults, find_problems
+
+SCHEMA = 1
+PACKAGE_DEFAULTS = "package defaults"
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelSection(_Section):
+    """Which model runs, and how it is held in memory."""
+
+    name: Annotated[str, Field(min_length=1)] = "default"
+    """A preset name, or a model folder."""
+    device: Annotated[str, Field(min_length=1)] = "auto"
+    """"auto" (a GPU where there is one), "cpu" or "cuda"."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: str | None = None
+    """Attention kernel; null is the default one."""
+
+
+class OutputSection(_Section):
+    """How clips are written."""
+
+    codec: Literal["h264", "hevc", "av1", "vp9"] = "h264"
+    crf: Annotated[int, Field(ge=0, le=63)] | None = None
+    """Quality, lower is better; null is the codec's own default."""
+    contact_sheet: bool = True
+    """Write a page of first, middle and last frames at the end of the run."""
+
+
+class GangSection(_Section):
+    """How many ranks hold one replica of the model, and how they share the work."""
+
+    seq_degree: Count = 1
+    cfg_degree: Annotated[int, Field(ge=1, le=2)] = 1
+
+    @property
+    def world_size(self) -> int:
+        return self.seq_degree * self.cfg_degree
+
+
+class ClusterSection(_Section):
+    """How the run spreads over machines, and what it puts up with."""
+
+    gangs: Count | Literal["auto"] = "auto"
+    """Model replicas; "auto" is as many as the cluster holds."""
+    gang: GangSection = GangSection()
+    cpus_per_rank: Positive | None = None
+    """CPU cores a rank reserves; null is an equal share of its node."""
+    max_attempts: Count = 3
+    """How often a clip is tried before it is recorded as failed."""
+    max_gang_deaths: Count = 6
+    """Deaths in a row after which a gang is given up."""
+    hang_timeout_s: Positive = 600.0
+    """A gang that reports no denoising step for so long is killed and replaced."""
+    address: str | None = None
+    """Ray cluster to join ("auto", "ray://host:10001"); null starts one on this machine."""
+
+
+class RunConfig(_Section):
+    """The configuration of one run, every field resolved except `sampling` (see there)."""
+
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    model: ModelSection = ModelSection()
+    sampling: SamplingDefaults = SamplingDefaults()
+    """Over the model's recommended values and under what a manifest's row says."""
+    output: OutputSection = OutputSection()
+    cluster: ClusterSection = ClusterSection()
+
+    def resolved(self) -> dict[str, Any]:
+        """JSON-ready values of all fields; what `sampling` leaves to the model is left out."""
+        values = self.model_dump(mode="json", by_alias=True)
+        values["sampling"] = self.sampling.model_dump(mode="json", exclude_none=True)
+        return values
+
+    def sha256(self) -> str:
+        """Hex digest of the canonical JSON of `resolved()`."""
+        text = json.dumps(self.resolved(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def override(path: str, value: Any) -> str:
+    """The `--set` string that says `path` is `value`, for command line flags of their own name."""
+    return f"{path}={json.dumps(value)}"
+
+
+def load_run_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run configuration: package defaults < the file < `overrides`, later ones winning.
+
+    Args:
+        path: YAML file with `schema: 1`; None is the package defaults alone.
+        overrides: `a.b=c` strings, values read as YAML.
+
+    Raises:
+        ConfigError: the file is no YAML of schema 1, or any value in it or in an override is
+            unknown, of another type or out of range; names all of them, one a line.
+    """
+    source = PACKAGE_DEFAULTS if path is None else str(path)
+    data = {} if path is None else check_schema(load_yaml(path), source, SCHEMA)
+    merged = apply_overrides(data, overrides)
+    said = {key: value for key, value in merged.items() if value is not None}  # "model:" alone
+    try:
+        return RunConfig.model_validate(said)
+    except ValidationError as error:
+        lines = [
+            f"{blame(problem.field, source, overrides)}: {problem}"
+            for problem in find_problems(error, RunConfig)
+        ]
+        raise ConfigError("\n".join(lines)) from None
