@@ -1,8 +1,14 @@
-"""A small world of moving shapes: rendered, captioned clips to train on, and a judge that reads clips back."""
+"""A small world of moving shapes: captioned clips to train on, and a judge that reads them back."""
 
 from videogen.shapes.captions import WORDS, canonical_caption, caption, parse_caption, split_words
 from videogen.shapes.render import render, render_background
-from videogen.shapes.scene import ObjectSpec, Scene, held_out_combinations, is_held_out, sample_scene
+from videogen.shapes.scene import (
+    ObjectSpec,
+    Scene,
+    held_out_combinations,
+    is_held_out,
+    sample_scene,
+)
 from videogen.shapes.vocabulary import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, WORLDS, World
 
 __all__ = [

@@ -10,7 +10,10 @@ from videogen.shapes.render import render_background
 FAR = 60.0
 NEAR_NAMED = 48.0
 NEAR_FITTED = 32.0
+# Share of the picture that must be near for a fit; below it the clip shows some other background.
+MIN_NEAR = 0.2
 MAX_FIT_FRAMES = 6
+FIT_STRIDE_PX = 2
 
 
 @dataclass(frozen=True)
@@ -31,35 +34,45 @@ class Backdrop:
 def read_backdrop(frames: np.ndarray, names: tuple[str, ...]) -> Backdrop:
     """Name and fit the background of float32 `frames` `[t h w c]` (0 to 255).
 
-    The name is the one whose picture most pixels are near; distances saturate, so an object that covers a third
-    of the picture counts no more than its area. The image is a colour plane fitted to the pixels that are near,
-    so that a background of the wrong tint still separates from the object.
+    The name is the one whose picture most pixels are near; distances saturate, so an object that
+    covers a third of the picture counts no more than its area. The image is a colour plane fitted
+    to the pixels that are near, so that a background of the wrong tint still separates.
     """
     num_frames, height, width, _ = frames.shape
-    picked = frames[np.linspace(0, num_frames - 1, min(num_frames, MAX_FIT_FRAMES)).astype(int)]
-    offs = []
-    for name in names:
-        named = render_background(name, height, width).astype(np.float32)
-        offs.append(np.minimum(np.linalg.norm(picked - named, axis=-1), FAR).mean())
+    moments = np.linspace(0, num_frames - 1, min(num_frames, MAX_FIT_FRAMES)).astype(int)
+    grid = np.s_[::FIT_STRIDE_PX, ::FIT_STRIDE_PX]
+    picked = frames[moments][:, *grid]
+    pictures = [render_background(name, height, width).astype(np.float32) for name in names]
+    offs = [np.minimum(colour_distance(picked, picture[grid]), FAR).mean() for picture in pictures]
     order = np.argsort(offs)
     best, runner_up = offs[order[0]], offs[order[min(1, len(names) - 1)]]
-    name = names[order[0]]
 
-    image = render_background(name, height, width).astype(np.float32)
+    image = pictures[order[0]]
+    basis = _plane_basis(height, width)
     for reach in (NEAR_NAMED, NEAR_FITTED):
-        near = np.linalg.norm(picked - image, axis=-1) < reach
-        if near.mean() < 0.2:
+        near = colour_distance(picked, image[grid]) < reach
+        if near.mean() < MIN_NEAR:
             break
-        image = _fit_plane(picked, near)
-    return Backdrop(name, image, float(1 - best / max(runner_up, 1e-6)))
+        image = basis @ _fit_plane(picked, near, basis[grid])
+    return Backdrop(names[order[0]], image, float(1 - best / max(runner_up, 1e-6)))
 
 
-def _fit_plane(frames: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Least squares of colour on (1, x, y) over the pixels marked in `near` `[t h w]`; returns `[h w c]`."""
-    _, height, width, channels = frames.shape
+def colour_distance(frames: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Euclidean RGB distance of `frames` `[... c]` to `colours`, which broadcast against them."""
+    offset = frames - colours
+    return np.sqrt(np.einsum("...c,...c->...", offset, offset))
+
+
+def _plane_basis(height: int, width: int) -> np.ndarray:
+    """(1, x, y) at every pixel, float32 `[h w 3]`, x and y from -1 to 1."""
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    basis = np.stack((np.ones_like(x), x, y), axis=-1).reshape(-1, 3).astype(np.float32)
-    weight = near.sum(axis=0).reshape(-1, 1).astype(np.float32)
-    total = np.where(near[..., None], frames, 0).sum(axis=0).reshape(-1, channels)
-    coefficients = np.linalg.solve(basis.T @ (basis * weight), basis.T @ total)
-    return (basis @ coefficients).reshape(height, width, channels).astype(np.float32)
+    return np.stack((np.ones_like(x), x, y), axis=-1).astype(np.float32)
+
+
+def _fit_plane(frames: np.ndarray, near: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Least squares `[3 c]` of colour on `basis` `[h w 3]` over the pixels in `near` `[t h w]`."""
+    weighted = basis * near.sum(axis=0, dtype=np.float32)[..., None]
+    total = np.einsum("thw,thwc->hwc", near.astype(np.float32), frames)
+    return np.linalg.solve(
+        np.einsum("hwi,hwj->ij", basis, weighted), np.einsum("hwi,hwc->ic", basis, total)
+    ).astype(np.float32)

@@ -24,7 +24,7 @@ T = TypeVar("T")
 PARTIAL_SHARE = 0.2
 OPENING_SHARE = 0.25
 ATTRIBUTES: tuple[str, ...] = ("colour", "shape", "motion", "background")
-# What a partial caption may keep; the bare ones give guidance and negative prompts such as "red" a meaning.
+# What a partial caption may keep; bare ones give negative prompts such as "red" a meaning.
 _KEPT: tuple[tuple[str, ...], ...] = (
     ("colour",),
     ("shape",),
@@ -64,7 +64,8 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 def canonical_caption(scene: Scene) -> str:
     """The one complete caption of a scene: "a red circle moving right on a black background"."""
     subjects = " and ".join(
-        f"{_article(spec.colour)} {spec.shape} {MOTION_WORDS[spec.motion][0][0]}" for spec in scene.objects
+        f"{_article(spec.colour)} {spec.shape} {MOTION_WORDS[spec.motion][0][0]}"
+        for spec in scene.objects
     )
     return f"{subjects} on a {scene.background} background"
 
@@ -77,8 +78,8 @@ def split_words(text: str) -> list[str]:
 def parse_caption(text: str) -> dict[str, str | None]:
     """Read the attributes a text names; None for what it does not say.
 
-    The longest phrase wins ("blue gradient" is no blue), and the first mention of an attribute does, so of a
-    two-object caption this reads the first object.
+    The longest phrase wins ("blue gradient" is no blue), and the first mention of an attribute
+    does, so of a two-object caption this reads the first object.
 
     Returns:
         A dict with the keys of ATTRIBUTES.
@@ -120,7 +121,9 @@ def _phrase_table() -> tuple[dict[tuple[str, ...], tuple[str, str]], int]:
     return table, max(map(len, table))
 
 
-def _subject(spec: ObjectSpec, kept: tuple[str, ...], finite: bool, rng: np.random.Generator) -> str:
+def _subject(
+    spec: ObjectSpec, kept: tuple[str, ...], finite: bool, rng: np.random.Generator
+) -> str:
     noun = _pick(rng, SHAPE_WORDS[spec.shape] if "shape" in kept else NO_SHAPE_WORDS)
     if "colour" in kept:
         noun = f"{_pick(rng, COLOUR_WORDS[spec.colour])} {noun}"
@@ -161,4 +164,4 @@ def _all_words() -> tuple[str, ...]:
 
 
 WORDS: tuple[str, ...] = _all_words()
-"""Every word that can occur in a caption of any world, sorted: the text vocabulary of the default model."""
+"""Every word that can occur in a caption of any world, sorted."""

@@ -51,7 +51,10 @@ def judge(frames: np.ndarray, world: World = WORLDS["wide"]) -> Reading:
 def judge_objects(
     frames: np.ndarray, world: World = WORLDS["wide"], max_objects: int = MAX_OBJECTS
 ) -> tuple[Reading, ...]:
-    """Read every object of a clip (told apart by colour), largest first; a clip without any gives one empty reading."""
+    """Read every object of a clip, told apart by colour, largest first.
+
+    A clip without any object gives one empty reading. Arguments as for `judge`.
+    """
     _check(frames)
     small = _working_size(frames)
     backdrop = read_backdrop(small, world.backgrounds)
@@ -70,9 +73,9 @@ def agrees(
 
     Args:
         reading: one reading, or one for each object of a scene.
-        expected: a scene, or attributes by name as `parse_caption` gives them, where None and missing keys ask
-            for nothing. Of a scene with two objects, a single reading may match either; several readings must
-            match one object each.
+        expected: a scene, or attributes by name as `parse_caption` gives them, where None and
+            missing keys ask for nothing. Of a scene with two objects, a single reading may match
+            either; a sequence must match one object each, and all of them.
 
     Returns:
         A truth value for colour, shape, motion, background, and `all`.
@@ -91,12 +94,19 @@ def _wanted(expected: Scene | Mapping[str, str | None]) -> list[Mapping[str, str
     if not isinstance(expected, Scene):
         return [expected]
     return [
-        {"colour": s.colour, "shape": s.shape, "motion": s.motion, "background": expected.background}
+        {
+            "colour": s.colour,
+            "shape": s.shape,
+            "motion": s.motion,
+            "background": expected.background,
+        }
         for s in expected.objects
     ]
 
 
-def _compare(readings: Sequence[Reading], wanted: Sequence[Mapping[str, str | None]]) -> dict[str, bool]:
+def _compare(
+    readings: Sequence[Reading], wanted: Sequence[Mapping[str, str | None]]
+) -> dict[str, bool]:
     verdict = {
         key: all(
             want.get(key) is None or want[key] == getattr(reading, key)
@@ -119,9 +129,15 @@ def _read_object(segment: Segment, world: World) -> tuple[str, str | None, str |
 
 
 def _check(frames: np.ndarray) -> None:
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < MIN_FRAMES:
+    if (
+        frames.dtype != np.uint8
+        or frames.ndim != 4
+        or frames.shape[-1] != 3
+        or len(frames) < MIN_FRAMES
+    ):
         raise ValueError(
-            f"frames: got {frames.dtype} {frames.shape}, expected uint8 [t h w 3] with at least {MIN_FRAMES} frames"
+            f"frames: got {frames.dtype} {frames.shape}, "
+            f"expected uint8 [t h w 3] with at least {MIN_FRAMES} frames"
         )
 
 

@@ -25,7 +25,13 @@ DIRECTIONS: dict[str, tuple[int, int]] = {
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Arrays `[t]` in float32: centre (fractions of width and height, unwrapped), radius factor, angle in turns."""
+    """Where an object goes, as float32 arrays `[t]`.
+
+    Attributes:
+        x, y: centre in fractions of width and height; not wrapped, so it may leave [0, 1).
+        scale: factor on the radius.
+        angle: in turns, clockwise.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -36,7 +42,7 @@ class Trajectory:
 def trajectory(spec: "ObjectSpec", frames: np.ndarray) -> Trajectory:
     """Follow `spec` through the absolute frame indices `frames` `[t]`.
 
-    The centre may leave [0, 1): the picture is a torus, so the renderer wraps it.
+    The picture is a torus: the renderer wraps what leaves it.
     """
     step = frames.astype(np.float32)
     x = np.full_like(step, spec.x)

@@ -30,9 +30,13 @@ class Track:
 
 def follow(coverage: np.ndarray) -> Track | None:
     """Track an object by its coverage `[t h w]`; None if it is seen in too few frames."""
-    num_frames, height, width = coverage.shape
+    _, height, width = coverage.shape
     area = coverage.sum(axis=(1, 2))
-    seen = np.flatnonzero(area > 0.15 * np.median(area[area > 0])) if (area > 0).any() else np.array([])
+    seen = (
+        np.flatnonzero(area > 0.15 * np.median(area[area > 0]))
+        if (area > 0).any()
+        else np.array([])
+    )
     if len(seen) < MIN_TRACKED:
         return None
     x = _torus_centre(coverage[seen].sum(axis=1), width)
@@ -41,7 +45,7 @@ def follow(coverage: np.ndarray) -> Track | None:
 
 
 def _torus_centre(profile: np.ndarray, size: int) -> np.ndarray:
-    """Centre of mass `[t]` of profiles `[t k]` on a circle, in fractions of it, without jumps over time."""
+    """Centre of mass `[t]` of profiles `[t k]` on a circle, in fractions of it, unwrapped."""
     turn = np.exp(1j * TAU * (np.arange(size) + 0.5) / size)
     return np.unwrap(np.angle(profile @ turn)) / TAU
 
@@ -49,9 +53,10 @@ def _torus_centre(profile: np.ndarray, size: int) -> np.ndarray:
 def name_motion(track: Track, motions: tuple[str, ...]) -> tuple[str, float]:
     """The motion that explains a track best, and a confidence (0 to 1).
 
-    "spin" leaves no trace in a track, so it is never answered here. Each motion has a family of patterns (its
-    phases and frequencies) with one amplitude each, bounded below, fitted by least squares; the misfit is in
-    units of the expected error, and free parameters cost what the Bayesian information criterion asks.
+    "spin" leaves no trace in a track, so it is never answered here. Each motion has a family of
+    patterns (its phases and frequencies) with one bounded amplitude each, fitted by least squares.
+    The misfit is in units of the expected error, and free parameters cost what the Bayesian
+    information criterion asks.
     """
     errors = np.array([POSITION_ERROR, POSITION_ERROR, SIZE_ERROR])[:, None]
     signals = (track.signals - track.signals.mean(axis=1, keepdims=True)) / errors
@@ -76,7 +81,7 @@ def name_motion(track: Track, motions: tuple[str, ...]) -> tuple[str, float]:
 
 @lru_cache(maxsize=256)
 def _patterns(motion: str, frames: tuple[int, ...]) -> tuple[np.ndarray, tuple[float, float], int]:
-    """Centred patterns `[g 3 n]` of a motion, the bounds of their amplitude, and its number of parameters."""
+    """Centred patterns `[g 3 n]` of a motion, bounds of their amplitude, parameter count."""
     step = np.array(frames, dtype=np.float64)
     rest = np.zeros_like(step)
     if motion in DIRECTIONS:
@@ -88,7 +93,9 @@ def _patterns(motion: str, frames: tuple[int, ...]) -> tuple[np.ndarray, tuple[f
         rows = [(rest, rest, sign * np.minimum(step, knee)) for knee in knees]
         bounds, num_parameters = (0.025, 0.12), 1
     elif motion == "bounce":
-        rows = [(rest, -2 * np.abs(np.sin(cycle / 2)), rest) for cycle in _cycles(step, 0.08, 0.14, 16)]
+        rows = [
+            (rest, -2 * np.abs(np.sin(cycle / 2)), rest) for cycle in _cycles(step, 0.08, 0.14, 16)
+        ]
         bounds, num_parameters = (0.09, 0.3), 3
     elif motion == "orbit":
         cycles = [*_cycles(step, 0.045, 0.075, 24)]
@@ -101,7 +108,9 @@ def _patterns(motion: str, frames: tuple[int, ...]) -> tuple[np.ndarray, tuple[f
     return patterns - patterns.mean(axis=2, keepdims=True), bounds, num_parameters
 
 
-def _cycles(step: np.ndarray, slowest: float, fastest: float, num_phases: int) -> Iterator[np.ndarray]:
+def _cycles(
+    step: np.ndarray, slowest: float, fastest: float, num_phases: int
+) -> Iterator[np.ndarray]:
     """Phases in radians `[n]` over a grid of frequencies (cycles per frame) and starts."""
     num_speeds = max(3, int(np.ceil((fastest - slowest) * (step[-1] - step[0]) / DRIFT)) + 1)
     for speed in np.linspace(slowest, fastest, num_speeds):

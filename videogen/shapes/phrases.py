@@ -47,9 +47,11 @@ _COURSES: dict[str, tuple[str, ...]] = {
     "down-right": ("down and to the right", "towards the lower right", "diagonally down and right"),
 }
 
-# Pairs: after a noun ("a ball growing"), and as its verb ("a ball grows"). The first pair is the canonical one.
+# Pairs: after a noun ("a ball growing"), and as its verb ("a ball grows"); the canonical first.
 MOTION_WORDS: dict[str, tuple[tuple[str, str], ...]] = {
-    motion: tuple((f"{ing} {course}", f"{verb} {course}") for course in courses for ing, verb in _VERBS)
+    motion: tuple(
+        (f"{ing} {course}", f"{verb} {course}") for course in courses for ing, verb in _VERBS
+    )
     for motion, courses in _COURSES.items()
 } | {
     "still": (
@@ -59,14 +61,22 @@ MOTION_WORDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("resting in place", "rests in place"),
     ),
     "grow": (("growing", "grows"), ("getting bigger", "gets bigger"), ("expanding", "expands")),
-    "shrink": (("shrinking", "shrinks"), ("getting smaller", "gets smaller"), ("contracting", "contracts")),
+    "shrink": (
+        ("shrinking", "shrinks"),
+        ("getting smaller", "gets smaller"),
+        ("contracting", "contracts"),
+    ),
     "bounce": (
         ("bouncing", "bounces"),
         ("bouncing up and down", "bounces up and down"),
         ("hopping", "hops"),
     ),
     "orbit": (("orbiting", "orbits"), ("going round and round", "goes round and round")),
-    "spin": (("spinning", "spins"), ("rotating", "rotates"), ("turning in place", "turns in place")),
+    "spin": (
+        ("spinning", "spins"),
+        ("rotating", "rotates"),
+        ("turning in place", "turns in place"),
+    ),
     "shake": (("shaking", "shakes"), ("trembling", "trembles"), ("vibrating", "vibrates")),
 }
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from videogen.shapes.motion import TAU, trajectory
-from videogen.shapes.outlines import OUTLINES
-from videogen.shapes.scene import EXTENT, ObjectSpec, Scene
+from videogen.shapes.outlines import OUTLINES, TURNED_REACH
+from videogen.shapes.scene import ObjectSpec, Scene
 from videogen.shapes.vocabulary import COLOUR_RGB, GRADIENTS, PLAIN_BACKGROUND_RGB
 
 
@@ -13,7 +13,8 @@ def render(
 ) -> np.ndarray:
     """Draw frames `start_frame` to `start_frame + num_frames - 1` of a scene.
 
-    A frame depends on its absolute index alone, so a later start gives the tail of the longer clip, bit for bit.
+    A frame depends on its absolute index alone, so a later start gives the tail of the longer clip,
+    bit for bit.
 
     Returns:
         uint8 `[t h w c]`, RGB.
@@ -40,14 +41,14 @@ def render_background(name: str, height: int, width: int) -> np.ndarray:
 
 
 def _draw(frames: np.ndarray, spec: ObjectSpec, steps: np.ndarray) -> None:
-    """Blend one object into `frames` `[t h w c]`, touching only a box around it, wrapped at the borders."""
+    """Blend an object into `frames` `[t h w c]`, touching only a box around it, on the torus."""
     num_frames, height, width, _ = frames.shape
     path = trajectory(spec, steps)
     radius_px = spec.radius * min(height, width) * path.scale
     # Pixel (i, j) covers [i, i+1) x [j, j+1), so its centre is at +0.5.
     centre_y = path.y % 1 * height - 0.5
     centre_x = path.x % 1 * width - 0.5
-    half = int(np.ceil(EXTENT * radius_px.max())) + 2
+    half = int(np.ceil(TURNED_REACH * radius_px.max())) + 2
     rows, dy = _box(centre_y, half, height)
     columns, dx = _box(centre_x, half, width)
 
@@ -65,7 +66,7 @@ def _draw(frames: np.ndarray, spec: ObjectSpec, steps: np.ndarray) -> None:
 
 
 def _box(centre: np.ndarray, half: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel indices `[t k]` of a box about each centre `[t]` on a line of `size`, and their signed offsets."""
+    """Pixel indices `[t k]` about each centre `[t]` on a circle of `size`, and signed offsets."""
     count = min(2 * half + 1, size)
     low = np.floor(centre).astype(np.int64) - count // 2
     places = low[:, None] + np.arange(count)

@@ -7,14 +7,13 @@ from typing import Literal
 import numpy as np
 
 from videogen.shapes.motion import DIRECTIONS, trajectory
+from videogen.shapes.outlines import TURNED_REACH, UPRIGHT_REACH
 from videogen.shapes.vocabulary import COLOURS, MOTIONS, SHAPES, World
 
 Split = Literal["train", "held_out", "all"]
 
 # Motions are paced for clips of this length: a translation crosses about half the frame in it.
 PACE_FRAMES = 17
-# The corner of a triangle reaches this many radii from the centre.
-EXTENT = 1.12
 HELD_OUT_MODULUS = 8
 PAIR_ATTEMPTS = 40
 
@@ -25,10 +24,11 @@ class ObjectSpec:
 
     Attributes:
         colour, shape, motion: names from `vocabulary`.
-        x, y: centre at frame 0 (of the path, for bounce, orbit and shake) in fractions of width and height.
+        x, y: centre at frame 0 (of the path, for bounce, orbit and shake) in fractions of width
+            and height.
         radius: fraction of the shorter side; the geometric middle of the range for grow and shrink.
-        speed: per frame. Translations: fraction of the frame along each axis they move on. Grow and shrink:
-            share of the doubling. Bounce, orbit, shake: cycles. Spin: turns. Still: 0.
+        speed: per frame. Translations: fraction of the frame along each axis they move on. Grow
+            and shrink: share of the doubling. Bounce, orbit, shake: cycles. Spin: turns. Still: 0.
         reach: half the travel of bounce, shake and orbit, in fractions of the frame; otherwise 0.
         phase: start of the cycle of bounce, orbit and shake, in cycles.
         angle: orientation at frame 0 in turns, clockwise.
@@ -57,8 +57,9 @@ class Scene:
 def is_held_out(colour: str, shape: str, motion: str) -> bool:
     """Whether a combination is kept out of training, so that tests can ask for unseen ones.
 
-    The rule is fixed: with `i`, `j`, `k` the places in COLOURS, SHAPES and MOTIONS, a combination is held out
-    when `(i + 2 j + 3 k) mod 8 == 0`. That is one in eight, and every single name stays in training.
+    The rule is fixed: with `i`, `j`, `k` the places in COLOURS, SHAPES and MOTIONS, a combination
+    is held out when `(i + 2 j + 3 k) mod 8 == 0`. That is one in eight, and every single name stays
+    in training.
     """
     i, j, k = COLOURS.index(colour), SHAPES.index(shape), MOTIONS.index(motion)
     return (i + 2 * j + 3 * k) % HELD_OUT_MODULUS == 0
@@ -82,7 +83,8 @@ def sample_scene(
 ) -> Scene:
     """Draw a scene; every object of it belongs to `split`.
 
-    Objects stay inside the picture for the first `min(num_frames, 17)` frames; later, translations wrap around.
+    Objects stay inside the picture for the first 17 frames; later, translations wrap around. Two
+    objects avoid overlapping in the first `min(num_frames, 17)` frames where they can.
     """
     window = np.arange(min(num_frames, PACE_FRAMES))
     combinations = _split_combinations(world, split)
@@ -108,7 +110,7 @@ def _sample_object(
 ) -> ObjectSpec:
     colour, shape, motion = names
     radius = rng.uniform(*radii)
-    margin_x = margin_y = min(0.5, EXTENT * radius)
+    margin_x = margin_y = min(0.5, UPRIGHT_REACH * radius)
     speed = reach = phase = angle = 0.0
     travel_x = travel_y = 0.0
     if motion in DIRECTIONS:
@@ -134,21 +136,24 @@ def _sample_object(
         margin_x += reach
     elif motion == "spin":
         speed, angle = rng.uniform(0.02, 0.035) * rng.choice((-1, 1)), rng.random()
+        margin_x = margin_y = TURNED_REACH * radius
     x = _sample_start(rng, margin_x, travel_x)
     y = _sample_start(rng, margin_y, travel_y)
     return ObjectSpec(colour, shape, motion, x, y, radius, float(speed), reach, phase, angle)
 
 
 def _sample_start(rng: np.random.Generator, margin: float, travel: float) -> float:
-    """A start in [0, 1] from which both ends of `travel` keep `margin` to the border, or the nearest to that."""
+    """A start from which both ends of `travel` keep `margin` to the borders, as far as they can."""
     low = margin - min(travel, 0.0)
     high = 1 - margin - max(travel, 0.0)
     return rng.uniform(low, high) if low < high else (low + high) / 2
 
 
 def _smallest_gap(first: ObjectSpec, second: ObjectSpec, frames: np.ndarray) -> float:
-    """Least distance between two objects' rims over `frames`, on the torus; negative where they overlap."""
+    """Least distance between two objects' rims over `frames`, on the torus; negative: overlap."""
     a, b = trajectory(first, frames), trajectory(second, frames)
     dx, dy = a.x - b.x, a.y - b.y
     distance = np.hypot(dx - np.round(dx), dy - np.round(dy))
-    return float(np.min(distance - EXTENT * (a.scale * first.radius + b.scale * second.radius)))
+    return float(
+        np.min(distance - UPRIGHT_REACH * (a.scale * first.radius + b.scale * second.radius))
+    )

@@ -1,4 +1,4 @@
-"""Names a shape by comparing an object's centred, size-normalised mask with templates, turned where it spins."""
+"""Names a shape by comparing an object's centred mask, at one size, with templates of shapes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,9 @@ GRID = 28
 # Half the side of the compared patch, in side lengths of the square of the object's area.
 HALF_SIDE = 1.0
 NUM_ANGLES = 72
-SPIN_SPEEDS = np.array([0.015, 0.02, 0.025, 0.03, 0.035, 0.04])
+# Turns per frame. A coarse search is enough for this many frames, and these are enough for a shape.
+SPIN_SPEEDS = np.linspace(0.015, 0.04, 11)
+MAX_FRAMES = 33
 # A steady turn must explain the masks this much better (in correlation) than any fixed angle.
 SPIN_GAIN = 0.03
 
@@ -28,11 +30,16 @@ class ShapeFit:
     spins: bool
 
 
-def name_shape(coverage: np.ndarray, track: Track, shapes: tuple[str, ...], may_spin: bool) -> ShapeFit:
+def name_shape(
+    coverage: np.ndarray, track: Track, shapes: tuple[str, ...], may_spin: bool
+) -> ShapeFit:
     """Compare the masks `[t h w]` of a tracked object with the templates of `shapes`.
 
     Shapes are read upright; with `may_spin`, a steady turn is tried too.
     """
+    track = Track(
+        track.frames[:MAX_FRAMES], track.signals[:, :MAX_FRAMES], track.area_px[:MAX_FRAMES]
+    )
     patches = _patches(coverage[track.frames], track)
     templates = _templates(shapes)
     upright = _normalise(patches.mean(axis=0)) @ templates[:, 0].T
@@ -52,7 +59,7 @@ def _margin(scores: np.ndarray) -> float:
 
 
 def _turning_scores(patches: np.ndarray, templates: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Mean correlation `[shape speed start]` of patches `[n k]` with steadily turning templates; speed 0 first."""
+    """Mean correlation `[shape speed start]` of `[n k]` with turning templates; speed 0 first."""
     match = np.einsum("nk,sak->nsa", patches, templates)
     speeds = np.concatenate(([0.0], SPIN_SPEEDS, -SPIN_SPEEDS))
     turned = np.rint(speeds[:, None] * frames * NUM_ANGLES).astype(int)
@@ -61,7 +68,7 @@ def _turning_scores(patches: np.ndarray, templates: np.ndarray, frames: np.ndarr
 
 
 def _patches(coverage: np.ndarray, track: Track) -> np.ndarray:
-    """Masks resampled about the object's centre to one area, `[n k]` with `k` the GRID x GRID points."""
+    """Masks resampled about the object's centre to one area, `[n k]`, `k` the GRID x GRID."""
     num_frames, height, width = coverage.shape
     reach = HALF_SIDE * np.sqrt(track.area_px)[:, None]
     offsets = (np.arange(GRID) + 0.5) / GRID * 2 - 1

@@ -61,7 +61,7 @@ PLAIN_BACKGROUND_RGB: dict[str, Rgb] = {
 
 @dataclass(frozen=True)
 class Gradient:
-    """A linear blend from `start` to `end` along `axis`: "vertical" top to bottom, "horizontal" left to right."""
+    """A linear blend from `start` to `end` along `axis`, "vertical" (down) or "horizontal"."""
 
     start: Rgb
     end: Rgb
@@ -85,7 +85,7 @@ ROUND_SHAPES: frozenset[str] = frozenset({"circle", "ring"})
 class World:
     """What `sample_scene` may draw from.
 
-    Radii are fractions of the shorter side of the frame; `pair_radius` applies to two-object scenes.
+    Radii are fractions of the frame's shorter side; `pair_radius` is for two-object scenes.
     """
 
     colours: tuple[str, ...]
