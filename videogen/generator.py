@@ -1,0 +1,254 @@
+"""`VideoGenerator`: a prompt to latents, latents to frames, one clip at a time and exactly.
+
+A clip's pixels depend on its request alone. Noise is keyed by (seed, latent frame); each clip is
+denoised by itself, so what else runs, and in what order, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from videogen.defaults import SAMPLER_VERSION, sampling_defaults
+from videogen.diffusion.denoiser import Denoiser, as_denoiser
+from videogen.diffusion.guidance import interval_sigmas, with_guidance
+from videogen.diffusion.process import NoisePath, RectifiedFlow, VariancePreserving
+from videogen.diffusion.schedules import flow_sigmas, linear_betas, vp_sigmas
+from videogen.diffusion.solvers import SOLVERS
+from videogen.errors import ConfigError, NonFiniteError
+from videogen.models.attention import check_backend
+from videogen.models.spec import ModelSpec
+from videogen.models.text import WordEncoder
+from videogen.models.weights import Model, load_model
+from videogen.requests import ClipRequest, make_request
+from videogen.seeds import frame_noise, request_id_from_content, seed_from_id
+
+__all__ = ["SAMPLER_VERSION", "Clip", "VideoGenerator", "load_generator"]
+OnStep = Callable[[int, int], None]
+
+
+class VideoGenerator:
+    """A loaded model that makes clips. Build it with `videogen.load`."""
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self.model = model
+        self.spec = model.spec
+        self.device = device
+        self.defaults = sampling_defaults(model.spec.name, model.spec.sampling)
+
+    def __call__(self, prompt: str, **fields: Any) -> Clip:
+        """Make one clip.
+
+        Args:
+            prompt: what it shows.
+            fields: any field of `ClipRequest`; the model's defaults fill in the rest.
+
+        Raises:
+            InvalidRequestError: a field is wrong, or the model cannot make that size.
+        """
+        return self.generate(self.resolve(prompt=prompt, **fields))
+
+    def resolve(self, **fields: Any) -> ClipRequest:
+        """Fill in defaults, id and seed, and check the request against the model.
+
+        Raises:
+            InvalidRequestError: names the field, the value and what was expected.
+        """
+        request_id = fields.get("id") or request_id_from_content(fields)
+        seed = fields.get("seed")
+        seed = seed_from_id(request_id) if seed is None else seed
+        said = self.defaults.model_dump(exclude_none=True) | fields
+        request = make_request({**said, "id": request_id, "seed": seed})
+        self.spec.check_size(request.num_frames, request.height, request.width)
+        return request
+
+    def generate(self, request: ClipRequest, on_step: OnStep | None = None) -> Clip:
+        """Denoise a resolved request; frames are decoded when they are asked for."""
+        return Clip(request=request, latents=self.denoise(request, on_step), generator=self)
+
+    @torch.inference_mode()
+    def denoise(self, request: ClipRequest, on_step: OnStep | None = None) -> Tensor:
+        """Normalised latents `c t h w`, float32, of a request.
+
+        Args:
+            on_step: told (steps done, steps) after each denoising step.
+
+        Raises:
+            NonFiniteError: the result holds NaN or infinity.
+        """
+        path = noise_path(self.spec)
+        sigmas = schedule(request, path)
+        latents = SOLVERS[request.sampler](
+            self._denoiser(request, path, sigmas),
+            self._noise(request, "initial"),
+            sigmas,
+            path=path,
+            eta=request.eta,
+            noise=lambda step: self._noise(request, f"step-{step}"),
+            callback=on_step,
+        )
+        if not torch.isfinite(latents).all():
+            raise NonFiniteError(
+                f"{request.id}: got NaN or infinity in the latents, expected finite numbers. "
+                "Fix: lower guidance_scale, use more steps, or dtype float32."
+            )
+        return latents[0].float()
+
+    def decode(self, latents: Tensor) -> Iterator[np.ndarray]:
+        """Stream frames of normalised latents `c t h w`.
+
+        Yields:
+            uint8 `t h w c`: one frame first, then four at a time; nothing else is kept.
+        """
+        with torch.inference_mode():
+            restored = self.model.denormalise(latents[None].to(self.device))
+        frames = self.model.vae.decode_stream([restored])
+        while True:
+            with torch.inference_mode():
+                chunk = next(frames, None)
+            if chunk is None:
+                return
+            yield to_uint8(chunk[0])
+
+    def warnings(self, request: ClipRequest) -> list[str]:
+        """What a person should know about a request that is legal but may disappoint."""
+        encoder = self.model.text
+        notes = []
+        if any(encoder.encode([request.prompt]).truncated):
+            notes.append(f"prompt: cut at the text encoder's {encoder.max_tokens} tokens")
+        if isinstance(encoder, WordEncoder) and (unknown := encoder.unknown_words(request.prompt)):
+            notes.append(f"prompt: words this model does not know: {', '.join(unknown)}")
+        return notes
+
+    def _denoiser(self, request: ClipRequest, path: NoisePath, sigmas: Tensor) -> Denoiser:
+        def conditioned_on(prompt: str) -> Denoiser:
+            return as_denoiser(
+                self.model.dit, path, self.spec.prediction, text=self.model.text.encode([prompt])
+            )
+
+        return with_guidance(
+            conditioned_on(request.prompt),
+            conditioned_on(request.negative_prompt),
+            request.guidance_scale,
+            rescale=request.guidance_rescale,
+            sigma_range=interval_sigmas(sigmas, request.guidance_interval),
+        )
+
+    def _noise(self, request: ClipRequest, purpose: str) -> Tensor:
+        c, t, h, w = self.spec.latent_shape(request.num_frames, request.height, request.width)
+        noise = frame_noise(request.seed, c, h, w, 0, t, purpose)
+        return noise[None].to(self.device, next(self.model.dit.parameters()).dtype)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A denoised clip: normalised latents `c t h w`, decoded to frames on demand."""
+
+    request: ClipRequest
+    latents: Tensor
+    generator: VideoGenerator
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Stream frames, uint8 `t h w c`, a few at a time."""
+        return self.generator.decode(self.latents)
+
+    def to_array(self) -> np.ndarray:
+        """All frames at once, uint8 `t h w c`."""
+        return np.concatenate(list(self.frames()))
+
+    def save(self, path: str | Path, codec: str = "h264") -> Path:
+        """Encode the clip into a video file; frames stream, the clip is never held whole.
+
+        Raises:
+            EncodeError: the codec is not available or the file cannot be written.
+        """
+        from videogen.media.writer import write_video
+
+        request = self.request
+        metadata = {"prompt": request.prompt, "seed": str(request.seed), "id": request.id}
+        write_video(path, self.frames(), fps=request.fps, codec=codec, metadata=metadata)
+        return Path(path)
+
+
+def load_generator(
+    model: str | Path = "default",
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str | None = None,
+) -> VideoGenerator:
+    """Load a model folder and get it ready to generate.
+
+    Args:
+        model: "default" or a model folder.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", …
+        dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
+        attention: attention backend; None is "sdpa".
+
+    Raises:
+        WeightsError: the folder is missing, incomplete or altered.
+        ConfigError: unknown device, dtype or attention backend.
+        MissingDependencyError: the attention backend is not installed.
+    """
+    where = _device(device)
+    what = _dtype(dtype, where)
+    backend = attention or "sdpa"
+    check_backend(backend, where, what)
+    loaded = load_model(model, where, what)
+    loaded.dit.set_attention_backend(backend)
+    return VideoGenerator(loaded, where)
+
+
+def noise_path(spec: ModelSpec) -> NoisePath:
+    """The forward process a model was trained with."""
+    if spec.prediction == "flow":
+        return RectifiedFlow()
+    return VariancePreserving.from_betas(linear_betas())
+
+
+def schedule(request: ClipRequest, path: NoisePath) -> Tensor:
+    """Sigmas of a request, n + 1 falling values ending in 0; `flow_shift` shifts flow models."""
+    if isinstance(path, VariancePreserving):
+        return vp_sigmas(path, request.num_inference_steps)
+    return flow_sigmas(request.num_inference_steps, request.flow_shift)
+
+
+def to_uint8(frames: Tensor) -> np.ndarray:
+    """Frames `c t h w` in [-1, 1] to uint8 `t h w c`."""
+    scaled = frames.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return scaled.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+
+
+def save_clips(clips: Iterable[Clip], folder: str | Path) -> list[Path]:
+    """Save clips as `folder/<id>.mp4`, one after the other."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    return [clip.save(target / f"{clip.request.id}.mp4") for clip in clips]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: got '{name}', expected auto, cpu or cuda[:n].") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device: got '{name}', but torch finds no CUDA device. Fix: use cpu or auto."
+        )
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise ConfigError(f"dtype: got '{name}', expected one of auto, {', '.join(known)}.")
+    return known[name]

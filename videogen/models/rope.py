@@ -1,0 +1,51 @@
+"""3D axial rotary position embedding (Su et al. 2021), one share of each head per axis.
+
+All attention kinds use the same table: within a frame the time share is constant and cancels,
+along time the space share cancels.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+
+def axis_pairs(head_width: int) -> tuple[int, int, int]:
+    """How many rotated pairs of a head belong to t, h, w; time takes what thirds leave over."""
+    pairs = head_width // 2
+    return pairs - 2 * (pairs // 3), pairs // 3, pairs // 3
+
+
+def rope_angles(frames: Tensor, height: int, width: int, head_width: int, theta: float) -> Tensor:
+    """Rotation angles `t (h w) k`, float32, k = head_width / 2, of tokens on a grid.
+
+    Args:
+        frames: `t` positions in time, any real numbers.
+        height, width: tokens per frame along h and w.
+    """
+    device = frames.device
+    time, rows, columns = (_frequencies(n, theta, device) for n in axis_pairs(head_width))
+    y = torch.arange(height, device=device, dtype=torch.float32)
+    x = torch.arange(width, device=device, dtype=torch.float32)
+    shape = (len(frames), height, width, -1)
+    angles = torch.cat(
+        [
+            (frames.float()[:, None] * time)[:, None, None].expand(shape),
+            (y[:, None] * rows)[None, :, None].expand(shape),
+            (x[:, None] * columns)[None, None].expand(shape),
+        ],
+        dim=-1,
+    )
+    return rearrange(angles, "t h w k -> t (h w) k")
+
+
+def _frequencies(pairs: int, theta: float, device: torch.device) -> Tensor:
+    steps = torch.arange(pairs, device=device, dtype=torch.float32)
+    return theta ** (-steps / max(1, pairs))
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotate the pairs (first half, second half) of the last dim of `x` by broadcast angles."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)

@@ -1,0 +1,123 @@
+"""`model.yaml`: what a model folder holds, read without touching its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from videogen.config import load_dataclass, load_yaml, to_plain
+from videogen.errors import InvalidRequestError, WeightsError
+from videogen.models.config import DiTConfig, TextConfig, VAEConfig
+
+SPEC_FILE = "model.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentStatistics:
+    """Mean and standard deviation of each latent channel; the DiT sees normalised latents."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One model: its parts, how it was trained, and the sampling it is best used with."""
+
+    schema: Literal[1] = 1
+    name: str
+    prediction: Literal["flow", "epsilon", "v", "x0"] = "flow"
+    dit: DiTConfig
+    vae: VAEConfig
+    text: TextConfig
+    latents: LatentStatistics
+    sampling: dict[str, Any] = field(default_factory=dict)
+    """Recommended sampling defaults: any sampling field of a `ClipRequest`."""
+    vocabulary: tuple[str, ...] = ()
+    """Words of a `words` text encoder, in the order of its embedding."""
+    files: dict[str, str] = field(default_factory=dict)
+    """sha256 of every weight file."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the whole description, which holds the sha256 of every weight file."""
+        text = json.dumps(to_plain(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Shape `c t h w` of the latents of a clip of legal size."""
+        side = self.vae.space_factor
+        return (
+            self.vae.latent_channels,
+            self.vae.latent_frames(num_frames),
+            height // side,
+            width // side,
+        )
+
+    def check_size(self, num_frames: int, height: int, width: int) -> None:
+        """Raise unless the model can make clips of this size.
+
+        Raises:
+            InvalidRequestError: names the field, why, and the nearest legal values.
+        """
+        factor = self.vae.time_factor
+        if (num_frames - 1) % factor:
+            below = num_frames - (num_frames - 1) % factor
+            legal = [n for n in (below, below + factor, below + 2 * factor) if n >= 1]
+            raise InvalidRequestError(
+                f"num_frames: got {num_frames}, expected {factor}n+1 "
+                f"({', '.join(map(str, legal))}), because the VAE compresses time by {factor}."
+            )
+        patch = self.dit.patch
+        for name, size, cells in (("height", height, patch[1]), ("width", width, patch[2])):
+            self._check_side(name, size, self.vae.space_factor * cells)
+
+    def _check_side(self, name: str, size_px: int, multiple: int) -> None:
+        if size_px % multiple or size_px < multiple:
+            below = max(multiple, size_px - size_px % multiple)
+            raise InvalidRequestError(
+                f"{name}: got {size_px}, expected a multiple of {multiple} "
+                f"({below}, {below + multiple}), because the VAE compresses space by "
+                f"{self.vae.space_factor} and the DiT takes patches of "
+                f"{multiple // self.vae.space_factor}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAESpec:
+    """`vae.yaml`: a VAE on its own, before a DiT is trained on its latents."""
+
+    schema: Literal[1] = 1
+    vae: VAEConfig
+    latents: LatentStatistics
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def resolve_model(name: str | Path) -> Path:
+    """The folder of a model: "default" is the one in this package, anything else is a path.
+
+    Raises:
+        WeightsError: there is no such folder, or it holds no `model.yaml`.
+    """
+    packaged = Path(__file__).parent.parent / "assets" / str(name)
+    is_name = str(name).replace("-", "").replace("_", "").isalnum()
+    folder = packaged if is_name and packaged.is_dir() else Path(name).expanduser()
+    if not (folder / SPEC_FILE).is_file():
+        raise WeightsError(
+            f"model: got '{name}', expected 'default' or a folder with {SPEC_FILE} and safetensors "
+            "weights. Fix: check the path; `videogen models` lists what ships with the package."
+        )
+    return folder
+
+
+def read_spec(folder: Path) -> ModelSpec:
+    """Read and check `model.yaml` of a model folder.
+
+    Raises:
+        ConfigError: a field is unknown, missing or of the wrong type.
+    """
+    path = folder / SPEC_FILE
+    return load_dataclass(ModelSpec, load_yaml(path), str(path))

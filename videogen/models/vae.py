@@ -1,0 +1,177 @@
+"""Causal 3D video VAE: 4x in time, 8x in space, the first frame alone (4n+1 frames).
+
+Every norm is per pixel and nothing attends across frames, so a stream decoded latent frame by
+latent frame with carried caches is the clip decoded at once, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videogen.models.causal_conv import CausalConv3d, StreamCache, name_convolutions
+from videogen.models.config import VAEConfig
+
+
+class PixelNorm(nn.Module):
+    """RMS norm over the channels of each pixel of each frame."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        gain = torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-6)
+        return x * gain * self.scale.view(1, -1, 1, 1, 1)
+
+
+class ResidualBlock(nn.Module):
+    """Two norm-activate-convolve stages around a skip; (2+1)D unless `full` asks for 3x3x3."""
+
+    def __init__(self, channels: int, full: bool) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(_stage(channels, full) for _ in range(2))
+
+    def forward(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
+        residual = x
+        for stage in self.stages:
+            norm, *convolutions = stage  # pyright: ignore[reportGeneralTypeIssues]
+            residual = F.silu(norm(residual))
+            for convolution in convolutions:
+                residual = convolution(residual, cache)
+        return x + residual
+
+
+def _stage(channels: int, full: bool) -> nn.ModuleList:
+    kernels = [(3, 3, 3)] if full else [(1, 3, 3), (3, 1, 1)]
+    convolutions = (CausalConv3d(channels, channels, kernel) for kernel in kernels)
+    return nn.ModuleList([PixelNorm(channels), *convolutions])
+
+
+class TimeUpsample(nn.Module):
+    """Doubles the frame rate: n+1 frames become 2n+1, the first frame staying single."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = CausalConv3d(in_channels, 2 * out_channels, (3, 1, 1))
+
+    def forward(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
+        starts = cache is None or self.conv.name not in cache
+        x = rearrange(self.conv(x, cache), "b (two c) t h w -> b c (t two) h w", two=2)
+        return x[:, :, 1:] if starts else x
+
+
+class Encoder(nn.Module):
+    """Frames `b 3 t h w` to the mean and log-variance of latents, `b 2c t' h/8 w/8`."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        fast, half, slow = config.widths
+        self.fold = config.pixel_shuffle
+        self.inner = config.space_factor // config.pixel_shuffle
+        self.stem = CausalConv3d(3 * self.fold**2, fast, (1, 3, 3))
+        self.full_rate = _blocks(fast, config.encoder_blocks[0], full=False)
+        self.to_half = CausalConv3d(fast, half, (3, 1, 1), stride=2)
+        self.half_rate = _blocks(half, config.encoder_blocks[1], full=False)
+        self.to_slow = CausalConv3d(half * self.inner**2, slow, (3, 1, 1), stride=2)
+        self.latent_rate = _blocks(slow, config.encoder_blocks[2], full=True)
+        self.norm = PixelNorm(slow)
+        self.head = CausalConv3d(slow, 2 * config.latent_channels, (1, 3, 3))
+
+    def forward(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
+        x = self.stem(_fold(x, self.fold), cache)
+        x = self.to_half(_run(self.full_rate, x, cache), cache)
+        x = self.to_slow(_fold(_run(self.half_rate, x, cache), self.inner), cache)
+        return self.head(F.silu(self.norm(_run(self.latent_rate, x, cache))), cache)
+
+
+class Decoder(nn.Module):
+    """Latents `b c t h w` to frames `b 3 4(t-1)+1 8h 8w`."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        fast, half, slow = config.widths
+        self.fold = config.pixel_shuffle
+        self.inner = config.space_factor // config.pixel_shuffle
+        self.stem = CausalConv3d(config.latent_channels, slow, (3, 3, 3))
+        self.latent_rate = _blocks(slow, config.decoder_blocks[0], full=True)
+        self.to_half = TimeUpsample(slow, half * self.inner**2)
+        self.half_rate = _blocks(half, config.decoder_blocks[1], full=False)
+        self.to_fast = TimeUpsample(half, fast)
+        self.full_rate = _blocks(fast, config.decoder_blocks[2], full=False)
+        self.norm = PixelNorm(fast)
+        self.head = CausalConv3d(fast, 3 * self.fold**2, (1, 3, 3))
+
+    def forward(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
+        x = self.to_half(_run(self.latent_rate, self.stem(x, cache), cache), cache)
+        x = self.to_fast(_run(self.half_rate, _unfold(x, self.inner), cache), cache)
+        x = self.head(F.silu(self.norm(_run(self.full_rate, x, cache))), cache)
+        return _unfold(x, self.fold)
+
+
+class VideoVAE(nn.Module):
+    """Encoder and decoder between frames in [-1, 1] and latents (not yet normalised)."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        name_convolutions(self)
+
+    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents of frames `b 3 t h w` in [-1, 1], t = 4n+1."""
+        mean, log_variance = self.encoder(frames).chunk(2, dim=1)
+        return mean, log_variance.clamp(-20.0, 10.0)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Latents `b c t' h/8 w/8` (the posterior mean) of frames `b 3 t h w` in [-1, 1]."""
+        return self.posterior(frames)[0]
+
+    def decode_at_once(self, latents: Tensor) -> Tensor:
+        """Frames `b 3 t h w` of a whole clip in one pass: for training, where time is parallel."""
+        return self.decoder(latents)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Frames `b 3 4(t-1)+1 8h 8w` in about [-1, 1] of latents `b c t h w`."""
+        return torch.cat(list(self.decode_stream([latents])), dim=2)
+
+    def decode_stream(
+        self, chunks: Iterable[Tensor], cache: StreamCache | None = None
+    ) -> Iterator[Tensor]:
+        """Frames of consecutive chunks of latents, one latent frame at a time.
+
+        Args:
+            chunks: consecutive latents `b c t h w` of one clip, any t each.
+            cache: carries the past; pass one's own to continue a stream later.
+
+        Yields:
+            `b 3 f h w`: f = 1 for the clip's first latent frame, else 4. Memory does not depend
+            on the clip's length, and frames do not depend on how it was cut into chunks.
+        """
+        cache = {} if cache is None else cache
+        for chunk in chunks:
+            for latent in chunk.split(1, dim=2):
+                yield self.decoder(latent, cache)
+
+
+def _blocks(channels: int, count: int, full: bool) -> nn.ModuleList:
+    return nn.ModuleList(ResidualBlock(channels, full) for _ in range(count))
+
+
+def _run(blocks: nn.ModuleList, x: Tensor, cache: StreamCache | None) -> Tensor:
+    for block in blocks:
+        x = block(x, cache)
+    return x
+
+
+def _fold(x: Tensor, side: int) -> Tensor:
+    return rearrange(x, "b c t (h p) (w q) -> b (c p q) t h w", p=side, q=side)
+
+
+def _unfold(x: Tensor, side: int) -> Tensor:
+    return rearrange(x, "b (c p q) t h w -> b c t (h p) (w q)", p=side, q=side)

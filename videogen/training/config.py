@@ -1,0 +1,85 @@
+"""Training configurations, read from `configs/train/*.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from videogen.models.config import DiTConfig, TextConfig, VAEConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Constant learning rate after a warm-up, then linear to zero over the last share."""
+
+    num_steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int = 100
+    cooldown_share: float = 0.3
+    ema_decay: float = 0.998
+    gradient_clip: float = 1.0
+    seed: int = 0
+    num_threads: int = 2
+    log_every: int = 20
+    checkpoint_every: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAETrainConfig:
+    """Frames to latents and back on rendered clips."""
+
+    schema: Literal[1] = 1
+    schedule: ScheduleConfig
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    worlds: tuple[str, ...] = ("narrow", "wide")
+    num_frames: int = 9
+    size: int = 64
+    mse_weight: float = 2.0
+    edge_gain: float = 6.0
+    """Extra weight of pixels at the sharpest edges."""
+    kl_weight: float = 1e-4
+    validation_clips: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentPoolConfig:
+    """Encoded clips kept in memory, encoded once and slowly replaced."""
+
+    num_frames: int
+    initial: int
+    capacity: int
+    fresh_per_step: float
+    """New clips encoded per optimiser step of this pool."""
+    share: float
+    """Share of the batches drawn from this pool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTTrainConfig:
+    """Prompts to latents: diffusion forcing mixed with shared noise levels."""
+
+    schema: Literal[1] = 1
+    schedule: ScheduleConfig
+    name: str = "default"
+    vae_folder: str
+    pools: tuple[LatentPoolConfig, ...]
+    dit: DiTConfig = field(default_factory=DiTConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    worlds: tuple[str, ...] = ("narrow",)
+    size: int = 64
+    muon_learning_rate: float = 0.002
+    """For the matrices of the blocks; everything else uses `schedule.learning_rate`."""
+    caption_dropout: float = 0.1
+    unknown_words: float = 0.1
+    """Share of captions in which words are replaced by, or mixed with, unknown ones."""
+    independent_share: float = 0.25
+    """Share of samples whose frames have independent noise levels."""
+    shorter_share: float = 0.1
+    """Share of batches cut to fewer latent frames."""
+    logit_mean: float = 0.5
+    logit_std: float = 1.0
+    autocast: bool = False
+    """Matrix products in bfloat16: faster where the CPU has instructions for it."""
+    sampling: dict[str, Any] = field(default_factory=dict)
+    """Written into the model folder as its recommended sampling."""

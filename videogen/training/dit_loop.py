@@ -1,0 +1,196 @@
+"""Train the DiT with its text encoder: flow matching on per-frame noise levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from videogen.diffusion.objectives import (
+    elementwise_loss,
+    logit_normal,
+    sample_noise_levels,
+    training_target,
+)
+from videogen.diffusion.process import RectifiedFlow, add_noise
+from videogen.models.dit import SpacetimeDiT
+from videogen.models.spec import ModelSpec, read_spec
+from videogen.models.text import WordEncoder
+from videogen.models.vae import VideoVAE
+from videogen.models.weights import load_vae, save_model
+from videogen.shapes.scene import Scene
+from videogen.training.config import DiTTrainConfig
+from videogen.training.latent_pool import LatentPool
+from videogen.training.optimizers import make_optimizers, scale_learning_rates
+from videogen.training.prompts import training_prompt, vocabulary_of
+from videogen.training.state import (
+    AveragedModel,
+    TrainingLog,
+    learning_rate_at,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+FLOW = RectifiedFlow()
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    config: DiTTrainConfig
+    vae: VideoVAE
+    spec: ModelSpec
+    dit: SpacetimeDiT
+    text: WordEncoder
+    average_dit: AveragedModel
+    average_text: AveragedModel
+    optimizers: list[torch.optim.Optimizer]
+    pools: list[LatentPool]
+
+    @property
+    def modules(self) -> dict[str, torch.nn.Module]:
+        return {
+            "dit": self.dit,
+            "text": self.text,
+            "average_dit": self.average_dit.model,
+            "average_text": self.average_text.model,
+        }
+
+
+def train_dit(config: DiTTrainConfig, folder: Path, stop_at: int | None = None) -> ModelSpec:
+    """Train, or go on training, in `folder`.
+
+    Args:
+        stop_at: leave after this step with a checkpoint; the schedule stays that of the config.
+
+    Returns:
+        The description of the model folder `folder/model`, which holds the averaged weights.
+
+    Raises:
+        WeightsError: no VAE in `config.vae_folder`, or a checkpoint of another configuration.
+    """
+    schedule = config.schedule
+    torch.set_num_threads(schedule.num_threads)
+    torch.manual_seed(schedule.seed)
+    trainer = _make_trainer(config)
+    for pool in trainer.pools:
+        pool.restore(folder)
+        pool.fill()
+    first_step = load_checkpoint(folder, trainer.modules, trainer.optimizers)
+    log = TrainingLog(folder)
+    for step in range(first_step, min(schedule.num_steps, stop_at or schedule.num_steps)):
+        loss, norm = _step(trainer, step)
+        done = step + 1
+        if done % schedule.log_every == 0:
+            log.write(step=done, loss=loss, gradient_norm=norm)
+        if done % schedule.checkpoint_every == 0 or done in (schedule.num_steps, stop_at):
+            _save(trainer, folder, done)
+    return read_spec(folder / "model")
+
+
+def dit_loss(
+    dit: SpacetimeDiT,
+    text: WordEncoder,
+    latents: Tensor,
+    prompts: list[str],
+    config: DiTTrainConfig,
+) -> Tensor:
+    """Flow-matching loss of normalised latents `b c t h w` and their prompts."""
+    b, _, t = latents.shape[:3]
+    levels = sample_noise_levels(
+        b,
+        t,
+        logit_normal(config.logit_mean, config.logit_std),
+        config.independent_share,
+        per_sample=True,
+    )
+    epsilon = torch.randn_like(latents)
+    noisy = add_noise(FLOW, latents, epsilon, levels)
+    prediction = dit(noisy, FLOW.timestep(levels), text.encode(prompts))
+    target = training_target(latents, epsilon, levels, FLOW, "flow")
+    return elementwise_loss(prediction, target).mean()
+
+
+def _step(trainer: _Trainer, step: int) -> tuple[float, float]:
+    config, schedule = trainer.config, trainer.config.schedule
+    rng = np.random.default_rng([schedule.seed, step])
+    latents, scenes = _draw(trainer, rng)
+    prompts = [training_prompt(scene, rng, config) for scene in scenes]
+    factor = learning_rate_at(step, schedule)
+    rates = (config.muon_learning_rate, schedule.learning_rate)
+    scale_learning_rates(trainer.optimizers, rates, factor)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.autocast):
+        loss = dit_loss(trainer.dit, trainer.text, latents, prompts, config)
+    parameters = [*trainer.dit.parameters(), *trainer.text.parameters()]
+    for optimizer in trainer.optimizers:
+        optimizer.zero_grad()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.gradient_clip)
+    for optimizer in trainer.optimizers:
+        optimizer.step()
+    trainer.average_dit.update(trainer.dit, step)
+    trainer.average_text.update(trainer.text, step)
+    return float(loss.detach()), float(norm)
+
+
+def _draw(trainer: _Trainer, rng: np.random.Generator) -> tuple[Tensor, list[Scene]]:
+    """A batch of one length: as many clips of a pool as keep the number of latents the same."""
+    config = trainer.config
+    shares = np.array([pool.config.share for pool in trainer.pools])
+    pool = trainer.pools[int(rng.choice(len(shares), p=shares / shares.sum()))]
+    pool.refresh()
+    vae = trainer.vae.config
+    shortest = min(vae.latent_frames(p.config.num_frames) for p in trainer.pools)
+    frames = vae.latent_frames(pool.config.num_frames)
+    latents, scenes = pool.draw(max(1, config.schedule.batch_size * shortest // frames))
+    if rng.random() < config.shorter_share:
+        latents = latents[:, :, : int(rng.integers(1, frames))]
+    return latents, scenes
+
+
+def _make_trainer(config: DiTTrainConfig) -> _Trainer:
+    vae, statistics = load_vae(Path(config.vae_folder))
+    text = WordEncoder(config.text, vocabulary_of(config.worlds))
+    dit = SpacetimeDiT(config.dit)
+    spec = ModelSpec(
+        name=config.name,
+        dit=config.dit,
+        vae=vae.config,
+        text=config.text,
+        latents=statistics,
+        sampling=config.sampling,
+        vocabulary=text.vocabulary,
+    )
+    pools = [
+        LatentPool(
+            pool, vae, statistics, worlds=config.worlds, size=config.size, seed=config.schedule.seed
+        )
+        for pool in config.pools
+    ]
+    decay = config.schedule.ema_decay
+    return _Trainer(
+        config=config,
+        vae=vae,
+        spec=spec,
+        dit=dit,
+        text=text,
+        average_dit=AveragedModel(dit, decay),
+        average_text=AveragedModel(text, decay),
+        optimizers=make_optimizers([dit, text], config.schedule, config.muon_learning_rate),
+        pools=pools,
+    )
+
+
+def _save(trainer: _Trainer, folder: Path, step: int) -> None:
+    save_checkpoint(folder, step, trainer.modules, trainer.optimizers)
+    for pool in trainer.pools:
+        pool.save(folder)
+    save_model(
+        folder / "model",
+        trainer.spec,
+        trainer.average_dit.model,
+        trainer.vae,
+        trainer.average_text.model,
+    )

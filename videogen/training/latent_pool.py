@@ -1,0 +1,105 @@
+"""Encoded clips kept in memory: encoded once, drawn many times, slowly replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from videogen.models.vae import VideoVAE
+from videogen.models.weights import normalise_latents
+from videogen.models.spec import LatentStatistics
+from videogen.shapes.scene import Scene
+from videogen.training.clips import numbered_scene, render_batch
+from videogen.training.config import LatentPoolConfig
+
+ENCODE_BATCH = 16
+
+
+class LatentPool:
+    """A ring of latents of numbered scenes; scene `first + i` of a seed is always the same."""
+
+    def __init__(
+        self,
+        config: LatentPoolConfig,
+        vae: VideoVAE,
+        statistics: LatentStatistics,
+        *,
+        worlds: Sequence[str],
+        size: int,
+        seed: int,
+    ) -> None:
+        self.config = config
+        self._vae, self._statistics = vae, statistics
+        self._worlds, self._size, self._seed = tuple(worlds), size, seed
+        self._latents: list[Tensor] = []
+        self._scenes: list[Scene] = []
+        self._next = 0
+        self._owed = 0.0
+
+    def __len__(self) -> int:
+        return len(self._latents)
+
+    def fill(self) -> None:
+        """Encode clips until the pool holds its initial number."""
+        while len(self) < self.config.initial:
+            self._encode(min(ENCODE_BATCH, self.config.initial - len(self)))
+
+    def refresh(self) -> None:
+        """Encode this step's share of fresh clips; the oldest make room."""
+        self._owed += self.config.fresh_per_step
+        if self._owed >= ENCODE_BATCH:
+            self._owed -= ENCODE_BATCH
+            self._encode(ENCODE_BATCH)
+
+    def draw(self, count: int) -> tuple[Tensor, list[Scene]]:
+        """Random normalised latents `b c t h w`, float32, and the scenes they show."""
+        indices = torch.randint(len(self), (count,)).tolist()
+        latents = torch.stack([self._latents[i] for i in indices]).float()
+        return latents, [self._scenes[i] for i in indices]
+
+    def save(self, folder: Path) -> None:
+        """Write the latents, so that a resumed run need not encode them again."""
+        path = self._path(folder)
+        partial = path.with_suffix(".partial")
+        save_file({"latents": torch.stack(self._latents), "next": torch.tensor(self._next)}, partial)
+        os.replace(partial, path)
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote, if it is there."""
+        path = self._path(folder)
+        if not path.exists():
+            return
+        saved = load_file(path)
+        self._latents = list(saved["latents"])
+        self._next = int(saved["next"])
+        self._scenes = [self._scene(self._index_at(slot)) for slot in range(len(self))]
+
+    def _path(self, folder: Path) -> Path:
+        return folder / f"latents-{self.config.num_frames}.safetensors"
+
+    def _scene(self, index: int) -> Scene:
+        return numbered_scene(self._seed, index, self._worlds)
+
+    def _index_at(self, slot: int) -> int:
+        """Index of the newest scene that went into `slot` of the ring."""
+        last = self._next - 1
+        return last - (last - slot) % self.config.capacity
+
+    @torch.no_grad()
+    def _encode(self, count: int) -> None:
+        scenes = [self._scene(self._next + i) for i in range(count)]
+        frames = render_batch(scenes, self.config.num_frames, self._size)
+        latents = normalise_latents(self._vae.encode(frames), self._statistics).half()
+        for scene, latent in zip(scenes, latents, strict=True):
+            slot = self._next % self.config.capacity
+            if slot == len(self._latents):
+                self._latents.append(latent.clone())
+                self._scenes.append(scene)
+            else:
+                self._latents[slot], self._scenes[slot] = latent.clone(), scene
+            self._next += 1

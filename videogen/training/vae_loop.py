@@ -1,0 +1,123 @@
+"""Train the video VAE on rendered clips: weighted L1 + L2 with a small KL term."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from videogen.models.spec import LatentStatistics
+from videogen.models.vae import VideoVAE
+from videogen.models.weights import save_vae
+from videogen.training.clips import numbered_scene, render_batch
+from videogen.training.config import VAETrainConfig
+from videogen.training.state import (
+    AveragedModel,
+    TrainingLog,
+    learning_rate_at,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+VALIDATION_SEED = 1_000_003
+
+
+def edge_weights(frames: Tensor, gain: float) -> Tensor:
+    """Per-pixel loss weights `b 1 t h w`, 1 on flat areas up to 1 + gain on full-contrast edges.
+
+    Args:
+        frames: `b c t h w` in [-1, 1].
+    """
+    down = (frames[..., 1:, :] - frames[..., :-1, :]).abs().amax(dim=1, keepdim=True)
+    across = (frames[..., 1:] - frames[..., :-1]).abs().amax(dim=1, keepdim=True)
+    sides = [
+        F.pad(down, (0, 0, 1, 0)),
+        F.pad(down, (0, 0, 0, 1)),
+        F.pad(across, (1, 0)),
+        F.pad(across, (0, 1)),
+    ]
+    contrast = torch.stack(sides).amax(dim=0).clamp(max=1.0)
+    return 1.0 + gain * contrast
+
+
+def vae_loss(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> tuple[Tensor, Tensor]:
+    """Training loss of frames `b 3 t h w` in [-1, 1], and the plain mean squared error."""
+    mean, log_variance = vae.posterior(frames)
+    latents = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+    error = vae.decode_at_once(latents) - frames
+    weights = edge_weights(frames, config.edge_gain)
+    squared = error.square()
+    reconstruction = (weights * (error.abs() + config.mse_weight * squared)).mean()
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
+    return reconstruction + config.kl_weight * kl, squared.mean().detach()
+
+
+@torch.no_grad()
+def reconstruction_psnr(vae: VideoVAE, frames: Tensor) -> float:
+    """PSNR in dB, over all pixels, of frames `b 3 t h w` in [-1, 1] encoded and decoded."""
+    restored = vae.decode_at_once(vae.encode(frames)).clamp(-1.0, 1.0)
+    mse = (restored - frames).square().mean() / 4.0
+    return float(-10.0 * torch.log10(mse))
+
+
+@torch.no_grad()
+def latent_statistics(vae: VideoVAE, frames: Tensor) -> LatentStatistics:
+    """Mean and standard deviation of each latent channel over frames `b 3 t h w`."""
+    latents = vae.encode(frames).transpose(0, 1).flatten(1)
+    mean, std = latents.mean(dim=1), latents.std(dim=1)
+    return LatentStatistics(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+
+def train_vae(config: VAETrainConfig, folder: Path) -> VideoVAE:
+    """Train, or go on training, in `folder`.
+
+    Returns:
+        The averaged model; `folder/model` holds it as a VAE folder.
+
+    Raises:
+        WeightsError: `folder` holds a checkpoint of another configuration.
+    """
+    schedule = config.schedule
+    torch.set_num_threads(schedule.num_threads)
+    torch.manual_seed(schedule.seed)
+    vae = VideoVAE(config.vae)
+    average = AveragedModel(vae, schedule.ema_decay)
+    optimizer = torch.optim.AdamW(
+        vae.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
+    )
+    modules = {"vae": vae, "average": average.model}
+    first_step = load_checkpoint(folder, modules, [optimizer])
+    log = TrainingLog(folder)
+    validation = _clips(config, VALIDATION_SEED, 0, config.validation_clips, "held_out")
+
+    for step in range(first_step, schedule.num_steps):
+        rate = learning_rate_at(step, schedule)
+        optimizer.param_groups[0]["lr"] = rate * schedule.learning_rate
+        size = schedule.batch_size
+        frames = _clips(config, schedule.seed, step * size, size, "train")
+        loss, mse = vae_loss(vae, frames, config)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), schedule.gradient_clip)
+        optimizer.step()
+        average.update(vae, step)
+        done = step + 1
+        if done % schedule.log_every == 0:
+            log.write(
+                step=done, loss=float(loss.detach()), mse=float(mse), gradient_norm=float(norm)
+            )
+        if done % schedule.checkpoint_every == 0 or done == schedule.num_steps:
+            log.write(step=done, psnr_db=reconstruction_psnr(average.model, validation))  # pyright: ignore[reportArgumentType]
+            save_checkpoint(folder, done, modules, [optimizer])
+            save_vae(folder / "model", average.model, latent_statistics(average.model, validation))  # pyright: ignore[reportArgumentType]
+    return average.model  # pyright: ignore[reportReturnType]
+
+
+def _clips(config: VAETrainConfig, seed: int, first: int, count: int, split: str) -> Tensor:
+    scenes = [
+        numbered_scene(seed, index, config.worlds, split)  # pyright: ignore[reportArgumentType]
+        for index in range(first, first + count)
+    ]
+    return render_batch(scenes, config.num_frames, config.size)
