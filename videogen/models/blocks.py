@@ -23,6 +23,17 @@ _FOLDS = {
 _ANGLES = {"space": "t s k -> t 1 s k", "time": "t s k -> s 1 t k", "spacetime": "t s k -> (t s) k"}
 
 
+class HeadNorm(nn.Module):
+    """RMS norm of queries or keys over the width of a head, in the dtype of its input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), 1e-6)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention of tokens `b t s d` along one axis, with QK-RMSNorm and RoPE."""
 
@@ -31,8 +42,8 @@ class SelfAttention(nn.Module):
         self.axis = axis
         self.num_heads = config.num_heads
         self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.q_norm = nn.RMSNorm(config.head_width, eps=1e-6)
-        self.k_norm = nn.RMSNorm(config.head_width, eps=1e-6)
+        self.q_norm = HeadNorm(config.head_width)
+        self.k_norm = HeadNorm(config.head_width)
         self.out = nn.Linear(config.width, config.width)
         self.backend = "sdpa"
 
@@ -71,8 +82,8 @@ class CrossAttention(nn.Module):
         self.num_heads = config.num_heads
         self.q = nn.Linear(config.width, config.width)
         self.kv = nn.Linear(config.width, 2 * config.width)
-        self.q_norm = nn.RMSNorm(config.head_width, eps=1e-6)
-        self.k_norm = nn.RMSNorm(config.head_width, eps=1e-6)
+        self.q_norm = HeadNorm(config.head_width)
+        self.k_norm = HeadNorm(config.head_width)
         self.out = nn.Linear(config.width, config.width)
         self.backend = "sdpa"
 
