@@ -28,14 +28,9 @@ def as_denoiser(
     """
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        timesteps = path.timestep(_per_frame_sigmas(sigma, x))
-        prediction = model(x, timesteps, **conditioning)
-        return to_denoised(prediction, x, sigma, path, objective)
+        # float32 at least: half precision cannot tell timesteps above 256 apart.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        timesteps = path.timestep(sigma.to(x.device, dtype)).expand(x.shape[0], x.shape[2])
+        return to_denoised(model(x, timesteps, **conditioning), x, sigma, path, objective)
 
     return denoise
-
-
-def _per_frame_sigmas(sigma: Tensor, x: Tensor) -> Tensor:
-    """`b t` in float32 at least: half precision cannot tell timesteps above 256 apart."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    return sigma.to(x.device, dtype).expand(x.shape[0], x.shape[2])

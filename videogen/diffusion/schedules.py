@@ -53,10 +53,9 @@ def trailing_timesteps(num_inference_steps: int, num_train_timesteps: int) -> Te
 
 def linspace_timesteps(num_inference_steps: int, num_train_timesteps: int) -> Tensor:
     """Evenly spread, with both the first and the last training timestep."""
-    ends = torch.linspace(
-        num_train_timesteps - 1, 0, num_inference_steps, dtype=torch.float64
-    ).round()
-    return ends.long()
+    stride = (num_train_timesteps - 1) / max(num_inference_steps - 1, 1)
+    steps = torch.arange(num_inference_steps, dtype=torch.float64)
+    return (steps * stride).round().long().flip(0)
 
 
 SPACINGS: Registry[Callable[[int, int], Tensor]] = Registry(
@@ -85,12 +84,18 @@ def vp_sigmas(
         float64 sigmas, `num_inference_steps + 1` values ending in 0.
 
     Raises:
-        ConfigError: unknown spacing, or more steps than training timesteps.
+        ConfigError: unknown spacing, more steps than training timesteps, or timesteps moved out of
+            the table.
     """
     num_train = len(path.sigmas)
     _check_steps(num_inference_steps, limit=num_train)
     timesteps = SPACINGS[spacing](num_inference_steps, num_train) + steps_offset
-    return _ending_in_zero(path.sigmas[timesteps.clamp(max=num_train - 1)])
+    if timesteps.min() < 0 or timesteps.max() >= num_train:
+        raise ConfigError(
+            f"steps_offset: got {steps_offset}, expected one that keeps timesteps within 0 to "
+            f"{num_train - 1}. Fix: use 0, or 1 with spacing 'leading'."
+        )
+    return _ending_in_zero(path.sigmas[timesteps])
 
 
 def karras_sigmas(
