@@ -35,7 +35,7 @@ def render_background(name: str, height: int, width: int) -> np.ndarray:
     vertical = gradient.axis == "vertical"
     ramp = np.linspace(0, 1, height if vertical else width, dtype=np.float32)
     ramp = ramp[:, None, None] if vertical else ramp[None, :, None]
-    start, end = np.float32(gradient.start), np.float32(gradient.end)
+    start, end = np.array(gradient.start, np.float32), np.array(gradient.end, np.float32)
     line = (start + ramp * (end - start) + 0.5).astype(np.uint8)
     return np.broadcast_to(line, (height, width, 3))
 
@@ -61,7 +61,7 @@ def _draw(frames: np.ndarray, spec: ObjectSpec, steps: np.ndarray) -> None:
 
     where = (np.arange(num_frames)[:, None, None], rows[:, :, None], columns[:, None, :])
     under = frames[where].astype(np.float32)
-    colour = np.float32(COLOUR_RGB[spec.colour])
+    colour = np.array(COLOUR_RGB[spec.colour], np.float32)
     frames[where] = (under + coverage * (colour - under) + 0.5).astype(np.uint8)
 
 

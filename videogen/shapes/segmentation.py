@@ -44,7 +44,7 @@ def find_segments(
     core = _erode(distance > FOREGROUND)
     if not MIN_AREA <= core.mean() <= MAX_AREA:
         return ()
-    palette = np.float32([COLOUR_RGB[name] for name in colours])
+    palette = np.array([COLOUR_RGB[name] for name in colours], np.float32)
     pixels = frames[core]
     gaps = colour_distance(pixels[:, None], palette)
     labels = np.argmin(gaps, axis=1)

@@ -25,10 +25,8 @@ def degrade(frames, rng, noise=6.0, blur_px=0.8):
         pad[axis] = (2, 2)
         padded = np.pad(soft, pad, mode="edge")
         size = soft.shape[axis]
-        soft = sum(
-            tap / taps.sum() * np.take(padded, range(i, i + size), axis)
-            for i, tap in enumerate(taps)
-        )
+        shifted = [np.take(padded, range(i, i + size), axis) for i in range(5)]
+        soft = np.tensordot(taps / taps.sum(), shifted, axes=1)
     return np.clip(soft + rng.normal(0, noise, soft.shape), 0, 255).astype(np.uint8)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,8 +100,9 @@ def test_every_object_belongs_to_its_split(world, split, allowed):
 
 
 def test_an_unknown_split_is_refused():
+    unknown: Any = "test"
     with pytest.raises(ValueError, match=r"split: got 'test', expected 'train'"):
-        sample_scene(np.random.default_rng(0), WORLDS["narrow"], "test")
+        sample_scene(np.random.default_rng(0), WORLDS["narrow"], unknown)
 
 
 def test_a_quarter_of_wide_scenes_has_two_objects_of_two_colours():
