@@ -219,27 +219,29 @@ def _difference(sidecar: Sidecar, provenance: Provenance) -> str:
 def _inspect_stored(
     storage: Storage, key: str, path: Path, provenance: Provenance, inspect: Inspect
 ) -> _Stored | None:
+    digest = _sha256(path)  # before the inspection, to notice a file that is replaced during it
     try:
         file = inspect(path, provenance.request)
     except MediaError as error:
-        _set_aside(storage, key, path, error)
+        _set_aside(storage, key, path, digest, error)
         return None
     if file.clip_id != provenance.clip_id:
         raise OutputConflictError(
             f"{storage.uri}/{key}: got a clip without sidecar whose clip_id is {file.clip_id!r}, "
             f"expected {provenance.clip_id!r}. Fix: move it away, or choose another output or id."
         )
-    return _Stored(file, _sha256(path), path.stat().st_size)
+    return _Stored(file, digest, path.stat().st_size)
 
 
-def _set_aside(storage: Storage, key: str, path: Path, error: MediaError) -> None:
+def _set_aside(storage: Storage, key: str, path: Path, digest: str, error: MediaError) -> None:
     """Move a damaged clip under `quarantine/`, unless somebody replaced it meanwhile."""
-    digest = _sha256(path)
     aside = f"quarantine/{key.removesuffix('.mp4')}.{digest[:12]}.mp4"
     storage.create(aside, path)
     with local_copy(storage, key) as current:
-        if _sha256(current) != digest:
-            return
+        was_replaced = _sha256(current) != digest
+    if was_replaced:
+        storage.delete(aside)
+        return
     storage.delete(key)
     logger.warning("%s/%s is damaged (%s); moved to %s", storage.uri, key, error, aside)
 

@@ -133,9 +133,9 @@ def meta_key(request_id: str) -> str:
 
 def id_of_key(key: str) -> str | None:
     """The request whose clip or sidecar is stored at `key`; None for anything else."""
-    name = key.rpartition("/")[2]
-    request_id = name.removesuffix(".mp4").removesuffix(".json")
-    return request_id if key in (clip_key(request_id), meta_key(request_id)) else None
+    request_id, _, suffix = key.rpartition("/")[2].rpartition(".")
+    expected = clip_key(request_id) if suffix == "mp4" else meta_key(request_id)
+    return request_id if key == expected else None
 
 
 def _shard(request_id: str) -> str:
