@@ -1,1 +1,51 @@
-"""Media: encoding, decoding and checking video files."""
+"""Media: encoding, decoding and checking video files.
+
+Write with `VideoWriter` (streaming) or `write_video`, read with `iter_video` (bounded memory) or
+`read_video`, look with `probe`, and prove a file whole with `verify_video`. Frames are RGB uint8
+`t h w c` everywhere. Names are loaded on first use, so importing this package alone needs no PyAV.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from videogen.media.codecs import CODECS, available_codecs
+    from videogen.media.frames import contact_sheet, to_float, to_uint8
+    from videogen.media.reader import iter_video, probe, read_video
+    from videogen.media.spec import VideoInfo, VideoSpec
+    from videogen.media.verify import verify_video
+    from videogen.media.writer import VideoWriter, write_video
+
+__all__ = [
+    "CODECS",
+    "VideoInfo",
+    "VideoSpec",
+    "VideoWriter",
+    "available_codecs",
+    "contact_sheet",
+    "iter_video",
+    "probe",
+    "read_video",
+    "to_float",
+    "to_uint8",
+    "verify_video",
+    "write_video",
+]
+
+_HOMES = {
+    "codecs": ("CODECS", "available_codecs"),
+    "frames": ("contact_sheet", "to_float", "to_uint8"),
+    "reader": ("iter_video", "probe", "read_video"),
+    "spec": ("VideoInfo", "VideoSpec"),
+    "verify": ("verify_video",),
+    "writer": ("VideoWriter", "write_video"),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
