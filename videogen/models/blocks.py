@@ -1,4 +1,4 @@
-"""The transformer block: attention over space and time, cross-attention to text, MLP, adaLN-zero."""
+"""The transformer block: attention over space and time, attention to text, MLP; adaLN-zero."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Block(nn.Module):
         angles: Tensor,
         mask: Tensor | None,
     ) -> Tensor:
-        """Tokens `b t s d`; `condition` `b t d`; `text` `b l d`; `mask` of joint attention `q k`."""
+        """Tokens `b t s d`, condition `b t d`, text `b l d`; `mask` `q k` for joint attention."""
         for layer in self.self_attentions:
             along_time = layer.inner.axis == "time"  # pyright: ignore[reportAttributeAccessIssue]
             x = layer(x, condition, angles, mask, self.causal and along_time)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,14 @@ from torch import Tensor, nn
 from videogen.config import load_dataclass, load_yaml, to_plain
 from videogen.errors import WeightsError
 from videogen.models.dit import SpacetimeDiT
-from videogen.models.spec import SPEC_FILE, LatentStatistics, ModelSpec, VAESpec, read_spec, resolve_model
+from videogen.models.spec import (
+    SPEC_FILE,
+    LatentStatistics,
+    ModelSpec,
+    VAESpec,
+    read_spec,
+    resolve_model,
+)
 from videogen.models.text import TextEncoder, WordEncoder
 from videogen.models.vae import VideoVAE
 
@@ -219,7 +225,7 @@ def _save_modules(
         weights = {k: v.detach().cpu().to(dtype) for k, v in module.state_dict().items()}
         partial = folder / f"{name}.partial"
         save_file({k: v.contiguous() for k, v in weights.items()}, partial)
-        os.replace(partial, folder / name)
+        partial.replace(folder / name)
     return {name: file_sha256(folder / name) for name in modules}
 
 
@@ -227,4 +233,4 @@ def _save_yaml(path: Path, description: ModelSpec | VAESpec) -> None:
     partial = path.with_name(f"{path.name}.partial")
     text = yaml.safe_dump(to_plain(description), sort_keys=False, width=100)
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)

@@ -80,12 +80,13 @@ def train_dit(config: DiTTrainConfig, folder: Path, stop_at: int | None = None) 
         pool.fill()
     first_step = load_checkpoint(folder, trainer.modules, trainer.optimizers)
     log = TrainingLog(folder)
-    for step in range(first_step, min(schedule.num_steps, stop_at or schedule.num_steps)):
+    last_step = min(schedule.num_steps, stop_at or schedule.num_steps)
+    for step in range(first_step, last_step):
         loss, norm = _step(trainer, step)
         done = step + 1
         if done % schedule.log_every == 0:
             log.write(step=done, loss=loss, gradient_norm=norm)
-        if done % schedule.checkpoint_every == 0 or done in (schedule.num_steps, stop_at):
+        if done % schedule.checkpoint_every == 0 or done == last_step:
             _save(trainer, folder, done)
     return read_spec(folder / "model")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videogen.models.spec import LatentStatistics
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import normalise_latents
-from videogen.models.spec import LatentStatistics
 from videogen.shapes.scene import Scene
 from videogen.training.clips import numbered_scene, render_batch
 from videogen.training.config import LatentPoolConfig
@@ -66,8 +65,9 @@ class LatentPool:
         """Write the latents, so that a resumed run need not encode them again."""
         path = self._path(folder)
         partial = path.with_suffix(".partial")
-        save_file({"latents": torch.stack(self._latents), "next": torch.tensor(self._next)}, partial)
-        os.replace(partial, path)
+        counters = torch.tensor([self._next, self._owed], dtype=torch.float64)
+        save_file({"latents": torch.stack(self._latents), "next_owed": counters}, partial)
+        partial.replace(path)
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote, if it is there."""
@@ -76,7 +76,7 @@ class LatentPool:
             return
         saved = load_file(path)
         self._latents = list(saved["latents"])
-        self._next = int(saved["next"])
+        self._next, self._owed = int(saved["next_owed"][0]), float(saved["next_owed"][1])
         self._scenes = [self._scene(self._index_at(slot)) for slot in range(len(self))]
 
     def _path(self, folder: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,7 +56,7 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "checkpoint.partial"
     save_file(tensors, partial)
-    os.replace(partial, folder / "checkpoint.safetensors")
+    partial.replace(folder / "checkpoint.safetensors")
 
 
 def load_checkpoint(folder: Path, modules: Mapping[str, nn.Module], optimizers: list[Any]) -> int:

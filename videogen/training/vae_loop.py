@@ -70,8 +70,11 @@ def latent_statistics(vae: VideoVAE, frames: Tensor) -> LatentStatistics:
     return LatentStatistics(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
 
-def train_vae(config: VAETrainConfig, folder: Path) -> VideoVAE:
+def train_vae(config: VAETrainConfig, folder: Path, stop_at: int | None = None) -> VideoVAE:
     """Train, or go on training, in `folder`.
+
+    Args:
+        stop_at: leave after this step with a checkpoint; the schedule stays that of the config.
 
     Returns:
         The averaged model; `folder/model` holds it as a VAE folder.
@@ -92,7 +95,8 @@ def train_vae(config: VAETrainConfig, folder: Path) -> VideoVAE:
     log = TrainingLog(folder)
     validation = _clips(config, VALIDATION_SEED, 0, config.validation_clips, "held_out")
 
-    for step in range(first_step, schedule.num_steps):
+    last_step = min(schedule.num_steps, stop_at or schedule.num_steps)
+    for step in range(first_step, last_step):
         rate = learning_rate_at(step, schedule)
         optimizer.param_groups[0]["lr"] = rate * schedule.learning_rate
         size = schedule.batch_size
@@ -108,7 +112,7 @@ def train_vae(config: VAETrainConfig, folder: Path) -> VideoVAE:
             log.write(
                 step=done, loss=float(loss.detach()), mse=float(mse), gradient_norm=float(norm)
             )
-        if done % schedule.checkpoint_every == 0 or done == schedule.num_steps:
+        if done % schedule.checkpoint_every == 0 or done == last_step:
             log.write(step=done, psnr_db=reconstruction_psnr(average.model, validation))  # pyright: ignore[reportArgumentType]
             save_checkpoint(folder, done, modules, [optimizer])
             save_vae(folder / "model", average.model, latent_statistics(average.model, validation))  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,87 @@
+"""Training the DiT: it learns, resumes exactly, and its folder generates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import videogen
+from videogen.models.config import DiTConfig, TextConfig
+from videogen.models.weights import load_model, save_vae
+from videogen.shapes.captions import WORDS
+from videogen.training.clips import numbered_scene
+from videogen.training.config import DiTTrainConfig, LatentPoolConfig, ScheduleConfig
+from videogen.training.dit_loop import train_dit
+from videogen.training.prompts import training_prompt, vocabulary_of
+
+
+@pytest.fixture(scope="module")
+def config(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> DiTTrainConfig:
+    folder = tmp_path_factory.mktemp("vae")
+    model = load_model(tiny_model)
+    save_vae(folder, model.vae, model.spec.latents)
+    return DiTTrainConfig(
+        schedule=ScheduleConfig(
+            num_steps=16,
+            batch_size=8,
+            learning_rate=3e-3,
+            warmup_steps=2,
+            log_every=1,
+            checkpoint_every=4,
+            num_threads=1,
+        ),
+        vae_folder=str(folder),
+        pools=(
+            LatentPoolConfig(num_frames=5, initial=16, capacity=24, fresh_per_step=4, share=0.7),
+            LatentPoolConfig(num_frames=9, initial=8, capacity=16, fresh_per_step=4, share=0.3),
+        ),
+        dit=DiTConfig(in_channels=4, width=24, depth=1, num_heads=2, text_width=12),
+        text=TextConfig(width=12, depth=1, num_heads=2),
+        size=32,
+        muon_learning_rate=5e-3,
+    )
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_training_learns_and_its_folder_generates(config: DiTTrainConfig, tmp_path: Path) -> None:
+    long = replace(config, schedule=replace(config.schedule, num_steps=60))
+    spec = train_dit(long, tmp_path)
+    values = losses(tmp_path)
+    assert np.mean(values[-10:]) < 0.95 * np.mean(values[:10])
+    assert spec.vocabulary == vocabulary_of(("narrow",))
+    pipe = videogen.load(str(tmp_path / "model"))
+    clip = pipe("a red circle", num_frames=5, height=32, width=32, num_inference_steps=2)
+    assert clip.to_array().shape == (5, 32, 32, 3)
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(
+    config: DiTTrainConfig, tmp_path: Path
+) -> None:
+    train_dit(config, tmp_path / "whole")
+    train_dit(config, tmp_path / "parts", stop_at=7)
+    train_dit(config, tmp_path / "parts")
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+
+
+def test_vocabulary_holds_the_words_of_its_worlds_alone() -> None:
+    narrow, wide = vocabulary_of(("narrow",)), vocabulary_of(("wide",))
+    assert {"red", "circle", "right"} <= set(narrow)
+    assert set(narrow) < set(wide) <= set(WORDS)
+
+
+def test_prompts_are_dropped_and_disturbed_at_their_rates(config: DiTTrainConfig) -> None:
+    rng = np.random.default_rng(0)
+    prompts = [training_prompt(numbered_scene(0, i, ("narrow",)), rng, config) for i in range(3000)]
+    empty = np.mean([prompt == "" for prompt in prompts])
+    disturbed = np.mean(["zzz" in prompt for prompt in prompts])
+    nonsense = np.mean([set(prompt.split()) == {"zzz"} for prompt in prompts])
+    assert abs(empty - 0.1) < 0.02
+    assert abs(disturbed - 0.09) < 0.02
+    assert abs(nonsense - 0.027) < 0.012
