@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from videogen.errors import (
+    ConfigError,
     InvalidRequestError,
     MediaError,
+    MissingDependencyError,
     NonFiniteError,
     OutputConflictError,
     StorageError,
+    WeightsError,
 )
 
 MESSAGE_CHARACTERS = 2_000
 TRACEBACK_CHARACTERS = 4_000
+_TRACEBACK_FRAMES = 8
 
 
 class ErrorClass(StrEnum):
     """The reason of a failure, as it is written into records and dead letters."""
 
     INVALID_REQUEST = "invalid_request"
+    ENVIRONMENT = "environment"
     OUTPUT_CONFLICT = "output_conflict"
     OUT_OF_MEMORY = "out_of_memory"
     NON_FINITE = "non_finite"
@@ -52,6 +57,7 @@ class Policy:
 # Sampling is deterministic, so NaN comes back unless the hardware slipped: one retry finds out.
 POLICIES: dict[ErrorClass, Policy] = {
     ErrorClass.INVALID_REQUEST: Policy(max_attempts=1),
+    ErrorClass.ENVIRONMENT: Policy(max_attempts=1),
     ErrorClass.OUTPUT_CONFLICT: Policy(max_attempts=1),
     ErrorClass.OUT_OF_MEMORY: Policy(degrade=True),
     ErrorClass.NON_FINITE: Policy(max_attempts=2),
@@ -78,6 +84,8 @@ def classify(error: BaseException) -> ErrorClass:
     """The class of an exception raised by a workload."""
     if isinstance(error, InvalidRequestError):
         return ErrorClass.INVALID_REQUEST
+    if isinstance(error, ConfigError | WeightsError | MissingDependencyError):
+        return ErrorClass.ENVIRONMENT
     if isinstance(error, OutputConflictError):
         return ErrorClass.OUTPUT_CONFLICT
     if isinstance(error, NonFiniteError):
@@ -93,7 +101,8 @@ def classify(error: BaseException) -> ErrorClass:
 
 def describe(error: BaseException) -> Failure:
     """Turn an exception into a record: class, message and the last lines of its traceback."""
-    lines = "".join(traceback.format_exception(error))
+    # The last frames say what happened; the first ones are always the same threads of ours.
+    lines = "".join(traceback.format_exception(error, limit=-_TRACEBACK_FRAMES))
     message = str(error) if str(error) else type(error).__name__
     if classify(error) is ErrorClass.UNEXPECTED:
         message = f"{type(error).__name__}: {message}"

@@ -153,6 +153,11 @@ class Scheduler:
         """Nothing is left to do: all items ended, or the run is drained."""
         if self._draining:
             return self.num_in_flight == 0
+        return self.all_ended
+
+    @property
+    def all_ended(self) -> bool:
+        """Every item there is has ended."""
         return self._closed and not self._items
 
     @property
@@ -254,7 +259,7 @@ class Scheduler:
             self._after_death(item, failure, now, alone=len(leases) == 1)
             for item in reversed(items)
         ][::-1]
-        if self._is_beyond_hope(state):
+        if self._is_beyond_hope(state) or (not was_ready and _is_final(failure)):
             state.retired = True
             decisions.append(GangRetired(gang, failure))
         return decisions
@@ -346,3 +351,8 @@ class Scheduler:
             state.deaths >= self.limits.max_gang_deaths
             or state.setup_failures >= self.limits.max_setup_failures
         )
+
+
+def _is_final(failure: Failure) -> bool:
+    """A start that fails like this fails the same way every time."""
+    return POLICIES[failure.error_class].max_attempts == 1

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from videogen.errors import MediaError, OutputConflictError, StorageError
 from videogen.requests import ClipRequest
 from videogen.storage import MissingKeyError, Storage, local_copy
+from videogen.storage.failures import storage_errors
 from videogen_pipelines.sidecar import (
     Provenance,
     Sidecar,
@@ -247,5 +248,5 @@ def _set_aside(storage: Storage, key: str, path: Path, digest: str, error: Media
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with storage_errors("reading", path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

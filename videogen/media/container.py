@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from videogen.errors import MediaError
+from videogen.media.boxes import missing_bytes, seal_holds
 from videogen.media.codecs import CODECS
 from videogen.media.pixels import SIZE_KEY, true_size
 from videogen.media.spec import VideoInfo
@@ -21,7 +22,6 @@ from videogen.media.spec import VideoInfo
 # (`tty`), single images, and playlists that would make it open other files.
 _DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,ogg,flv,ivf,gif,asf,h264,hevc"
 _BOOKKEEPING = {"major_brand", "minor_version", "compatible_brands", SIZE_KEY}
-_ISO_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"}
 
 
 @contextmanager
@@ -67,8 +67,9 @@ def decoded_frames(path: str | Path) -> Iterator[av.VideoFrame]:
     """Decode every frame in the order of showing; memory does not grow with the file.
 
     Raises:
-        MediaError: a packet or frame is damaged or missing.
+        MediaError: a packet or frame is damaged or missing, or a sealed file was altered.
     """
+    check_seal(path)
     with open_video(path) as (container, stream), reading(Path(path)):
         num_packets = num_frames = 0
         for packet in container.demux(stream):
@@ -82,6 +83,18 @@ def decoded_frames(path: str | Path) -> Iterator[av.VideoFrame]:
             raise MediaError(_damaged(path, "no frame decodes"))
         if _is_iso(container) and num_frames < num_packets:
             raise MediaError(_damaged(path, f"{num_packets - num_frames} frames do not decode"))
+
+
+def check_seal(path: str | Path) -> bool:
+    """Whether the file carries its writer's seal, and so is proved whole without decoding.
+
+    Raises:
+        MediaError: it does, and its pictures are not the ones that were sealed.
+    """
+    seal = seal_holds(Path(path))
+    if seal is False:
+        raise MediaError(_damaged(path, "its pictures changed after they were written"))
+    return seal is True
 
 
 def describe(path: str | Path) -> VideoInfo:
@@ -127,30 +140,6 @@ def _check_file(path: Path) -> None:
     missing = missing_bytes(path)
     if missing:
         raise MediaError(_damaged(path, f"it is cut short by {missing} bytes"))
-
-
-def missing_bytes(path: Path) -> int:
-    """How many bytes an MP4 or MOV lacks, by the sizes of its top-level boxes (ISO 14496-12, 4.2).
-
-    libav notices a cut only where a decoder trips over it; a cut between frames looks whole to it.
-    """
-    total = path.stat().st_size
-    with path.open("rb") as file:
-        position = 0
-        while position < total:
-            file.seek(position)
-            header = file.read(16)
-            if position == 0 and header[4:8] not in _ISO_FIRST_BOXES:
-                return 0
-            if len(header) < 8:
-                return 8 - len(header)
-            size = int.from_bytes(header[:4], "big")
-            if size == 1:
-                size = int.from_bytes(header[8:16], "big")
-            if size < 8:  # 0 reaches to the end of the file; 2 to 7 are no sizes
-                return 0
-            position += size
-    return max(position - total, 0)
 
 
 def _is_iso(container: InputContainer) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from videogen.errors import MediaError, MissingDependencyError
-from videogen.media.container import decoded_frames
+from videogen.media.container import check_seal, decoded_frames
 from videogen.media.spec import VideoInfo
 
 CODECS = {"h264", "hevc", "vp9"}
@@ -43,7 +43,8 @@ def load_decord() -> Any:
 def open_with_decord(path: Path, info: VideoInfo) -> GetFrames:
     """Prove a file whole, open it with decord and try its first frame.
 
-    The proof is PyAV's: decord conceals broken slices, and complains on stderr of worse damage.
+    A file without our seal is decoded once by PyAV first: decord conceals broken slices, returning
+    made-up pixels for them, and complains on stderr of worse damage.
 
     Returns:
         A function from a range of frame indices to RGB uint8 `t h w c`, padding included.
@@ -55,7 +56,7 @@ def open_with_decord(path: Path, info: VideoInfo) -> GetFrames:
     decord = load_decord()
     if info.codec not in CODECS or info.pixel_format not in PIXEL_FORMATS:
         raise _unable(path, f"it is {info.codec} in {info.pixel_format}")
-    num_frames = sum(1 for _ in decoded_frames(path))
+    num_frames = info.num_frames if check_seal(path) else sum(1 for _ in decoded_frames(path))
     failures = (decord.DECORDError, RuntimeError, AssertionError)
 
     def get_frames(indices: range) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Reads video files chunk by chunk, through decord where it is installed and PyAV otherwise.
 
-Both give the same values, bit for bit, for 8-bit video. Damage is always looked for with PyAV's
-strict decoder: decord conceals broken slices and returns made-up pixels for them.
+Both give the same values, bit for bit; files where decord would not are read with PyAV. Damage is
+never concealed: our own files carry a seal (`videogen.media.boxes`), others are decoded strictly.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 
 from videogen.errors import EncodeError
+from videogen.media.boxes import append_seal
 from videogen.media.codecs import CODECS, Codec
 from videogen.media.output import add_stream, open_output
 from videogen.media.pixels import SIZE_KEY, RgbToYuv, size_metadata
@@ -116,6 +117,7 @@ class VideoWriter:
                     )
                 container.mux(self._stream.encode(None))
                 container.close()
+                append_seal(self._temporary)
                 self._temporary.replace(self.path)
                 self._container, self._is_whole = None, True
         return VideoSpec(self.num_frames, self.height, self.width, float(self._rate))

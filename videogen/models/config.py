@@ -19,6 +19,9 @@ class VAEConfig:
     """Channels at full frame rate, half frame rate, and in the latent grid."""
     encoder_blocks: tuple[int, int, int] = (1, 1, 1)
     decoder_blocks: tuple[int, int, int] = (2, 1, 2)
+    detail_width: int = 24
+    """Channels of the decoder's last stage, at half the resolution of the frames."""
+    detail_blocks: int = 2
 
     def __post_init__(self) -> None:
         if self.pixel_shuffle not in (2, 4):

@@ -29,12 +29,19 @@ class PixelNorm(nn.Module):
         return x * gain * self.scale.view(1, -1, 1, 1, 1)
 
 
-class ResidualBlock(nn.Module):
-    """Two norm-activate-convolve stages around a skip; (2+1)D unless `full` asks for 3x3x3."""
+# Kernels of one stage of a residual block: all three axes at once, space then time, space alone.
+FULL = ((3, 3, 3),)
+SPLIT = ((1, 3, 3), (3, 1, 1))
+SPATIAL = ((1, 3, 3),)
+Kernels = tuple[tuple[int, int, int], ...]
 
-    def __init__(self, channels: int, full: bool) -> None:
+
+class ResidualBlock(nn.Module):
+    """Two norm-activate-convolve stages around a skip."""
+
+    def __init__(self, channels: int, kernels: Kernels) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(_stage(channels, full) for _ in range(2))
+        self.stages = nn.ModuleList(_stage(channels, kernels) for _ in range(2))
 
     def forward(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
         residual = x
@@ -46,8 +53,7 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-def _stage(channels: int, full: bool) -> nn.ModuleList:
-    kernels = [(3, 3, 3)] if full else [(1, 3, 3), (3, 1, 1)]
+def _stage(channels: int, kernels: Kernels) -> nn.ModuleList:
     convolutions = (CausalConv3d(channels, channels, kernel) for kernel in kernels)
     return nn.ModuleList([PixelNorm(channels), *convolutions])
 
@@ -74,11 +80,11 @@ class Encoder(nn.Module):
         self.fold = config.pixel_shuffle
         self.inner = config.space_factor // config.pixel_shuffle
         self.stem = CausalConv3d(3 * self.fold**2, fast, (1, 3, 3))
-        self.full_rate = _blocks(fast, config.encoder_blocks[0], full=False)
+        self.full_rate = _blocks(fast, config.encoder_blocks[0], SPLIT)
         self.to_half = CausalConv3d(fast, half, (3, 1, 1), stride=2)
-        self.half_rate = _blocks(half, config.encoder_blocks[1], full=False)
+        self.half_rate = _blocks(half, config.encoder_blocks[1], SPLIT)
         self.to_slow = CausalConv3d(half * self.inner**2, slow, (3, 1, 1), stride=2)
-        self.latent_rate = _blocks(slow, config.encoder_blocks[2], full=True)
+        self.latent_rate = _blocks(slow, config.encoder_blocks[2], FULL)
         self.norm = PixelNorm(slow)
         self.head = CausalConv3d(slow, 2 * config.latent_channels, (1, 3, 3))
 
@@ -98,19 +104,24 @@ class Decoder(nn.Module):
         self.fold = config.pixel_shuffle
         self.inner = config.space_factor // config.pixel_shuffle
         self.stem = CausalConv3d(config.latent_channels, slow, (3, 3, 3))
-        self.latent_rate = _blocks(slow, config.decoder_blocks[0], full=True)
+        self.latent_rate = _blocks(slow, config.decoder_blocks[0], FULL)
         self.to_half = TimeUpsample(slow, half * self.inner**2)
-        self.half_rate = _blocks(half, config.decoder_blocks[1], full=False)
+        self.half_rate = _blocks(half, config.decoder_blocks[1], SPLIT)
         self.to_fast = TimeUpsample(half, fast)
-        self.full_rate = _blocks(fast, config.decoder_blocks[2], full=False)
+        self.full_rate = _blocks(fast, config.decoder_blocks[2], SPLIT)
         self.norm = PixelNorm(fast)
-        self.head = CausalConv3d(fast, 3 * self.fold**2, (1, 3, 3))
+        detail = config.detail_width
+        self.to_detail = CausalConv3d(fast, detail * (self.fold // 2) ** 2, (1, 3, 3))
+        self.detail = _blocks(detail, config.detail_blocks, SPATIAL)
+        self.detail_norm = PixelNorm(detail)
+        self.head = CausalConv3d(detail, 3 * 2**2, (1, 3, 3))
 
     def forward(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
         x = self.to_half(_run(self.latent_rate, self.stem(x, cache), cache), cache)
         x = self.to_fast(_run(self.half_rate, _unfold(x, self.inner), cache), cache)
-        x = self.head(F.silu(self.norm(_run(self.full_rate, x, cache))), cache)
-        return _unfold(x, self.fold)
+        x = self.to_detail(F.silu(self.norm(_run(self.full_rate, x, cache))), cache)
+        x = _run(self.detail, _unfold(x, self.fold // 2), cache)
+        return _unfold(self.head(F.silu(self.detail_norm(x)), cache), 2)
 
 
 class VideoVAE(nn.Module):
@@ -159,8 +170,8 @@ class VideoVAE(nn.Module):
                 yield self.decoder(latent, cache)
 
 
-def _blocks(channels: int, count: int, full: bool) -> nn.ModuleList:
-    return nn.ModuleList(ResidualBlock(channels, full) for _ in range(count))
+def _blocks(channels: int, count: int, kernels: Kernels) -> nn.ModuleList:
+    return nn.ModuleList(ResidualBlock(channels, kernels) for _ in range(count))
 
 
 def _run(blocks: nn.ModuleList, x: Tensor, cache: StreamCache | None) -> Tensor:

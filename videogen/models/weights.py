@@ -102,6 +102,18 @@ def load_vae(folder: Path) -> tuple[VideoVAE, LatentStatistics]:
     return vae.eval(), spec.latents
 
 
+def read_vae_weights(folder: Path) -> tuple[dict[str, Tensor], LatentStatistics]:
+    """The bare weights and latent statistics of a VAE folder, to start another VAE from.
+
+    Raises:
+        WeightsError: the folder or a file is missing or altered.
+    """
+    path = folder / VAE_SPEC_FILE
+    spec = load_dataclass(VAESpec, load_yaml(path), str(path))
+    check_files(folder, spec.files)
+    return load_file(folder / VAE_FILE), spec.latents
+
+
 def save_vae(folder: Path, vae: VideoVAE, statistics: LatentStatistics) -> None:
     """Write a VAE folder: weights, then `vae.yaml` with their sha256."""
     files = _save_modules(folder, {VAE_FILE: vae}, torch.float32)

@@ -40,6 +40,12 @@ class VAETrainConfig:
     """Extra weight of pixels at the sharpest edges."""
     kl_weight: float = 1e-4
     validation_clips: int = 32
+    start_from: str = ""
+    """A VAE folder whose weights are the start, where names and shapes agree."""
+    freeze_encoder: bool = False
+    """Train the decoder alone, so that a DiT trained on these latents stays valid."""
+    latent_noise: float = 0.05
+    """Noise on the latents in standard deviations, when the encoder is frozen."""
 
 
 @dataclass(frozen=True, kw_only=True)

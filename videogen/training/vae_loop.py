@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from videogen.models.spec import LatentStatistics
 from videogen.models.vae import VideoVAE
-from videogen.models.weights import save_vae
+from videogen.models.weights import read_vae_weights, save_vae
 from videogen.training.clips import numbered_scene, render_batch
 from videogen.training.config import VAETrainConfig
 from videogen.training.state import (
@@ -44,14 +44,28 @@ def edge_weights(frames: Tensor, gain: float) -> Tensor:
 
 def vae_loss(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> tuple[Tensor, Tensor]:
     """Training loss of frames `b 3 t h w` in [-1, 1], and the plain mean squared error."""
-    mean, log_variance = vae.posterior(frames)
-    latents = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+    latents, kl = (
+        _frozen_latents(vae, frames, config) if config.freeze_encoder else _sample(vae, frames)
+    )
     error = vae.decode_at_once(latents) - frames
     weights = edge_weights(frames, config.edge_gain)
     squared = error.square()
     reconstruction = (weights * (error.abs() + config.mse_weight * squared)).mean()
-    kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
     return reconstruction + config.kl_weight * kl, squared.mean().detach()
+
+
+def _sample(vae: VideoVAE, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents drawn from the posterior, and its divergence from a standard normal."""
+    mean, log_variance = vae.posterior(frames)
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
+    return mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), kl
+
+
+@torch.no_grad()
+def _frozen_latents(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> tuple[Tensor, Tensor]:
+    mean = vae.encode(frames)
+    spread = mean.std(dim=(0, 2, 3, 4), keepdim=True)
+    return mean + config.latent_noise * spread * torch.randn_like(mean), mean.new_zeros(())
 
 
 @torch.no_grad()
@@ -86,10 +100,12 @@ def train_vae(config: VAETrainConfig, folder: Path, stop_at: int | None = None) 
     torch.set_num_threads(schedule.num_threads)
     torch.manual_seed(schedule.seed)
     vae = VideoVAE(config.vae)
+    statistics = _start_from(vae, config)
     average = AveragedModel(vae, schedule.ema_decay)
     optimizer = torch.optim.AdamW(
         vae.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
     )
+    vae.encoder.requires_grad_(not config.freeze_encoder)
     modules = {"vae": vae, "average": average.model}
     first_step = load_checkpoint(folder, modules, [optimizer])
     log = TrainingLog(folder)
@@ -115,8 +131,20 @@ def train_vae(config: VAETrainConfig, folder: Path, stop_at: int | None = None) 
         if done % schedule.checkpoint_every == 0 or done == last_step:
             log.write(step=done, psnr_db=reconstruction_psnr(average.model, validation))  # pyright: ignore[reportArgumentType]
             save_checkpoint(folder, done, modules, [optimizer])
-            save_vae(folder / "model", average.model, latent_statistics(average.model, validation))  # pyright: ignore[reportArgumentType]
+            measured = statistics or latent_statistics(average.model, validation)  # pyright: ignore[reportArgumentType]
+            save_vae(folder / "model", average.model, measured)  # pyright: ignore[reportArgumentType]
     return average.model  # pyright: ignore[reportReturnType]
+
+
+def _start_from(vae: VideoVAE, config: VAETrainConfig) -> LatentStatistics | None:
+    """Copy what fits of `config.start_from`; its statistics still hold if the encoder is frozen."""
+    if not config.start_from:
+        return None
+    weights, statistics = read_vae_weights(Path(config.start_from))
+    own = vae.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    vae.load_state_dict({**own, **fitting})
+    return statistics if config.freeze_encoder else None
 
 
 def _clips(config: VAETrainConfig, seed: int, first: int, count: int, split: str) -> Tensor:

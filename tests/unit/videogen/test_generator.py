@@ -52,7 +52,9 @@ def test_a_request_without_a_seed_is_repeatable(pipe: VideoGenerator) -> None:
         {"sampler": "ddim", "eta": 0.5},
     ],
 )
-def test_every_sampling_field_changes_the_clip(pipe: VideoGenerator, change: dict[str, Any]) -> None:
+def test_every_sampling_field_changes_the_clip(
+    pipe: VideoGenerator, change: dict[str, Any]
+) -> None:
     base = {"prompt": "red", "seed": 1, "num_inference_steps": 2, "guidance_scale": 4.0}
     expected = pipe.denoise(pipe.resolve(**base))
     assert not torch.allclose(expected, pipe.denoise(pipe.resolve(**base | change)))

@@ -186,6 +186,13 @@ def test_a_gang_that_cannot_start_is_given_up_and_others_are_not():
     assert made.usable_gangs() == [1]
 
 
+def test_a_gang_that_misses_its_weights_is_given_up_at_once():
+    made = Scheduler(Limits(), 1)
+    assert made.gang_lost(0, failure(ErrorClass.ENVIRONMENT), 0.0) == [
+        GangRetired(0, failure(ErrorClass.ENVIRONMENT))
+    ]
+
+
 def test_poison_items_do_not_use_up_the_budget_of_a_gang():
     ids = [f"poison-{index}" for index in range(50)]
     made = scheduler(*ids, max_attempts=3, max_gang_deaths=6)

@@ -90,7 +90,9 @@ def test_padding_of_the_text_changes_nothing() -> None:
 def test_only_relative_positions_matter() -> None:
     dit, x, text = make_dit(), make_latents(3), make_text(1)
     time = torch.tensor([400.0])
-    torch.testing.assert_close(dit(x, time, text, first_frame=7), dit(x, time, text), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        dit(x, time, text, first_frame=7), dit(x, time, text), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_order_of_frames_and_places_matters() -> None:

@@ -23,7 +23,9 @@ def test_dot_products_depend_on_distance_alone() -> None:
 
     def score(q_frame: int, k_frame: int) -> float:
         angles = rope_angles(torch.tensor([q_frame, k_frame]), 1, 1, 12, 100.0)[:, 0]
-        a, b = (rotate(x, angle.cos(), angle.sin()) for x, angle in zip((q, k), angles, strict=True))
+        a, b = (
+            rotate(x, angle.cos(), angle.sin()) for x, angle in zip((q, k), angles, strict=True)
+        )
         return float(a @ b)
 
     assert abs(score(5, 2) - score(13, 10)) < 1e-4

@@ -46,7 +46,9 @@ def test_normalising_latents_is_undone(folder: Path) -> None:
     model = load_model(folder)
     latents = torch.randn(1, 4, 2, 4, 4)
     torch.testing.assert_close(model.denormalise(model.normalise(latents)), latents)
-    assert model.denormalise(torch.zeros(1, 4, 1, 1, 1)).flatten().tolist() == pytest.approx([0.1] * 4)
+    assert model.denormalise(torch.zeros(1, 4, 1, 1, 1)).flatten().tolist() == pytest.approx(
+        [0.1] * 4
+    )
 
 
 def test_the_digest_changes_with_any_weight_and_any_setting(folder: Path) -> None:
