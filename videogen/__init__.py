@@ -16,8 +16,8 @@ def load(model: str = "default", **options: Any) -> VideoGenerator:
 
     Args:
         model: a preset name such as "default", or a model folder.
-        options: `device`, `dtype` and `attention`, see `videogen.generator.load_generator`.
+        options: `device`, `dtype` and `attention`, see `videogen.loading.load_generator`.
     """
-    from videogen.generator import load_generator
+    from videogen.loading import load_generator
 
     return load_generator(model, **options)

@@ -6,30 +6,27 @@ denoised by itself, so what else runs, and in what order, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from videogen.defaults import SAMPLER_VERSION, sampling_defaults
+from videogen.clip import Clip
+from videogen.defaults import sampling_defaults
 from videogen.diffusion.denoiser import Denoiser, as_denoiser
 from videogen.diffusion.guidance import interval_sigmas, with_guidance
 from videogen.diffusion.process import NoisePath, RectifiedFlow, VariancePreserving
 from videogen.diffusion.schedules import flow_sigmas, linear_betas, vp_sigmas
 from videogen.diffusion.solvers import SOLVERS
-from videogen.errors import ConfigError, NonFiniteError
-from videogen.models.attention import check_backend
+from videogen.errors import NonFiniteError
 from videogen.models.spec import ModelSpec
 from videogen.models.text import WordEncoder
-from videogen.models.weights import Model, load_model
+from videogen.models.weights import Model
 from videogen.requests import ClipRequest, make_request
 from videogen.seeds import frame_noise, request_id_from_content, seed_from_id
 
-__all__ = ["SAMPLER_VERSION", "Clip", "VideoGenerator", "load_generator"]
 OnStep = Callable[[int, int], None]
 
 
@@ -70,7 +67,7 @@ class VideoGenerator:
 
     def generate(self, request: ClipRequest, on_step: OnStep | None = None) -> Clip:
         """Denoise a resolved request; frames are decoded when they are asked for."""
-        return Clip(request=request, latents=self.denoise(request, on_step), generator=self)
+        return Clip(request=request, latents=self.denoise(request, on_step), decode=self.decode)
 
     @torch.inference_mode()
     def denoise(self, request: ClipRequest, on_step: OnStep | None = None) -> Tensor:
@@ -146,64 +143,6 @@ class VideoGenerator:
         return noise[None].to(self.device, next(self.model.dit.parameters()).dtype)
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A denoised clip: normalised latents `c t h w`, decoded to frames on demand."""
-
-    request: ClipRequest
-    latents: Tensor
-    generator: VideoGenerator
-
-    def frames(self) -> Iterator[np.ndarray]:
-        """Stream frames, uint8 `t h w c`, a few at a time."""
-        return self.generator.decode(self.latents)
-
-    def to_array(self) -> np.ndarray:
-        """All frames at once, uint8 `t h w c`."""
-        return np.concatenate(list(self.frames()))
-
-    def save(self, path: str | Path, codec: str = "h264") -> Path:
-        """Encode the clip into a video file; frames stream, the clip is never held whole.
-
-        Raises:
-            EncodeError: the codec is not available or the file cannot be written.
-        """
-        from videogen.media.writer import write_video
-
-        request = self.request
-        metadata = {"prompt": request.prompt, "seed": str(request.seed), "id": request.id}
-        write_video(path, self.frames(), fps=request.fps, codec=codec, metadata=metadata)
-        return Path(path)
-
-
-def load_generator(
-    model: str | Path = "default",
-    device: str = "auto",
-    dtype: str = "auto",
-    attention: str | None = None,
-) -> VideoGenerator:
-    """Load a model folder and get it ready to generate.
-
-    Args:
-        model: "default" or a model folder.
-        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", …
-        dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
-        attention: attention backend; None is "sdpa".
-
-    Raises:
-        WeightsError: the folder is missing, incomplete or altered.
-        ConfigError: unknown device, dtype or attention backend.
-        MissingDependencyError: the attention backend is not installed.
-    """
-    where = _device(device)
-    what = _dtype(dtype, where)
-    backend = attention or "sdpa"
-    check_backend(backend, where, what)
-    loaded = load_model(model, where, what)
-    loaded.dit.set_attention_backend(backend)
-    return VideoGenerator(loaded, where)
-
-
 def noise_path(spec: ModelSpec) -> NoisePath:
     """The forward process a model was trained with."""
     if spec.prediction == "flow":
@@ -222,33 +161,3 @@ def to_uint8(frames: Tensor) -> np.ndarray:
     """Frames `c t h w` in [-1, 1] to uint8 `t h w c`."""
     scaled = frames.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return scaled.permute(1, 2, 3, 0).contiguous().cpu().numpy()
-
-
-def save_clips(clips: Iterable[Clip], folder: str | Path) -> list[Path]:
-    """Save clips as `folder/<id>.mp4`, one after the other."""
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    return [clip.save(target / f"{clip.request.id}.mp4") for clip in clips]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device: got '{name}', expected auto, cpu or cuda[:n].") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"device: got '{name}', but torch finds no CUDA device. Fix: use cpu or auto."
-        )
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise ConfigError(f"dtype: got '{name}', expected one of auto, {', '.join(known)}.")
-    return known[name]

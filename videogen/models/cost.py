@@ -20,9 +20,8 @@ TIMESTEP_WAVES = 256
 # mode: around attention, and around the MLP beside its two inner tensors.
 _ATTENTION_TENSORS = 12.5
 _MLP_TENSORS = 4.0
-# Feature maps alive at once while four frames are decoded, at the full and at half frame rate,
-# and copies of the four frames themselves; measured.
-_FULL_RATE_MAPS, _HALF_RATE_MAPS, _FRAME_COPIES = 5.5, 6.0, 2.0
+# Maps alive at once while four frames are decoded, by the stage that needs most; measured.
+_FULL_RATE_MAPS, _HALF_RATE_MAPS, _DETAIL_MAPS, _FRAME_COPIES = 5.5, 6.0, 5.0, 2.0
 _VAE_BYTES = 4
 
 
@@ -109,18 +108,20 @@ def decode_flops(vae: VAEConfig, latent_shape: LatentShape) -> int:
     """Operations of decoding latents `c t h w` to frames."""
     _, t, h, w = latent_shape
     fast, half, slow = vae.widths
-    inner, fold = vae.space_factor // vae.pixel_shuffle, vae.pixel_shuffle
+    inner = vae.space_factor // vae.pixel_shuffle
     cells, fine = h * w, h * w * inner**2
     blocks = vae.decoder_blocks
     at_latent_rate = slow * (
         27 * vae.latent_channels + blocks[0] * 2 * 27 * slow + 3 * 2 * half * inner**2
     )
     at_half_rate = half * (blocks[1] * 2 * 12 * half + 3 * 2 * fast)
-    at_full_rate = fast * (blocks[2] * 2 * 12 * fast + 9 * 3 * fold**2)
+    finest = (vae.pixel_shuffle // 2) ** 2
+    at_full_rate = fast * (blocks[2] * 2 * 12 * fast + 9 * vae.detail_width * finest)
+    detail = vae.detail_width * finest * 9 * (vae.detail_blocks * 2 * vae.detail_width + 3 * 2**2)
     return 2 * (
         t * cells * at_latent_rate
         + (2 * t - 1) * fine * at_half_rate
-        + (4 * t - 3) * fine * at_full_rate
+        + (4 * t - 3) * fine * (at_full_rate + detail)
     )
 
 
@@ -184,11 +185,11 @@ def decode_peak_bytes(vae: VAEConfig, height: int, width: int) -> int:
     An estimate: what convolution kernels allocate for themselves is not in it.
     """
     fast, half, _ = vae.widths
-    pixels = (height // vae.pixel_shuffle) * (width // vae.pixel_shuffle)
-    frames = 4 * 3 * height * width
+    pixels, frames = height * width // vae.pixel_shuffle**2, 4 * 3 * height * width
     working = max(
         _FULL_RATE_MAPS * 4 * fast * pixels,
         _HALF_RATE_MAPS * 2 * half * pixels,
+        _DETAIL_MAPS * 4 * vae.detail_width * height * width / 4,
         _FRAME_COPIES * frames,
     )
     return decode_cache_bytes(vae, height, width) + int((frames + working) * _VAE_BYTES)

@@ -1,0 +1,63 @@
+"""From a model's name to a generator on a device, with every choice checked first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from videogen.errors import ConfigError
+from videogen.generator import VideoGenerator
+from videogen.models.attention import check_backend
+from videogen.models.weights import load_model
+
+
+def load_generator(
+    model: str | Path = "default",
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str | None = None,
+) -> VideoGenerator:
+    """Load a model folder and get it ready to generate.
+
+    Args:
+        model: "default" or a model folder.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", …
+        dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
+        attention: attention backend; None is "sdpa".
+
+    Raises:
+        WeightsError: the folder is missing, incomplete or altered.
+        ConfigError: unknown device, dtype or attention backend.
+        MissingDependencyError: the attention backend is not installed.
+    """
+    where = _device(device)
+    what = _dtype(dtype, where)
+    backend = attention or "sdpa"
+    check_backend(backend, where, what)
+    loaded = load_model(model, where, what)
+    loaded.dit.set_attention_backend(backend)
+    return VideoGenerator(loaded, where)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: got '{name}', expected auto, cpu or cuda[:n].") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device: got '{name}', but torch finds no CUDA device. Fix: use cpu or auto."
+        )
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise ConfigError(f"dtype: got '{name}', expected one of auto, {', '.join(known)}.")
+    return known[name]
