@@ -1,8 +1,11 @@
-"""How well a model follows prompts: generate clips, read them back, count what agrees.
+"""How good a model is, read back from its clips by the judge. Prints one JSON object a line.
 
-    python scripts/judge_model.py --model default --world narrow --count 200 --guidance 1 3 5
+    python scripts/judge_model.py follow --world narrow --count 200 --guidance 1 3 5 --steps 16 8
+    python scripts/judge_model.py vae --world narrow --count 64
+    python scripts/judge_model.py negative --count 60
 
-Prompts name colour x shape x motion combinations that training never showed, in free phrasing.
+`follow` asks for colour x shape x motion combinations that training never showed; `vae` encodes
+and decodes held-out clips; `negative` counts red clips with and without `negative_prompt: red`.
 """
 
 from __future__ import annotations
@@ -10,15 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from typing import Any
 
 import numpy as np
+import torch
 
 import videogen
 from videogen.generator import VideoGenerator
-from videogen.shapes.captions import canonical_caption
+from videogen.shapes.captions import canonical_caption, caption, parse_caption
 from videogen.shapes.judge import agrees, judge
 from videogen.shapes.scene import Scene
-from videogen.training.clips import numbered_scene
+from videogen.shapes.vocabulary import SHAPES, WORLDS
+from videogen.training.clips import numbered_scene, render_batch
 
 PROMPT_SEED = 20_000_003
 KEYS = ("colour", "shape", "motion", "background", "all")
@@ -36,41 +42,101 @@ def held_out_scenes(world: str, count: int) -> list[Scene]:
     return scenes
 
 
-def follow_rates(pipe: VideoGenerator, scenes: list[Scene], **sampling: float) -> dict[str, float]:
-    """Share of clips whose reading agrees with the prompt, per attribute, and seconds per clip."""
-    hits: dict[str, list[bool]] = {key: [] for key in KEYS}
+def follow(pipe: VideoGenerator, options: argparse.Namespace) -> None:
+    """Share of clips whose reading agrees with the prompt, per attribute."""
+    scenes = held_out_scenes(options.world, options.count)
+    for steps in options.steps:
+        for scale in options.guidance:
+            settings = {"num_inference_steps": steps, "guidance_scale": scale}
+            report({**settings, **follow_rates(pipe, scenes, options, **settings)})
+
+
+def follow_rates(
+    pipe: VideoGenerator, scenes: list[Scene], options: argparse.Namespace, **sampling: Any
+) -> dict[str, Any]:
+    verdicts = []
+    missed = []
     started = time.monotonic()
     for index, scene in enumerate(scenes):
-        clip = pipe(canonical_caption(scene), seed=index, **sampling)
-        verdict = agrees(judge(clip.to_array()), scene)
-        for key in KEYS:
-            hits[key].append(verdict[key])
-    rates = {key: float(np.mean(values)) for key, values in hits.items()}
-    return rates | {"seconds_per_clip": (time.monotonic() - started) / len(scenes)}
+        prompt = prompt_of(scene, index, options.free)
+        clip = pipe(prompt, seed=index, num_frames=options.num_frames, **sampling)
+        reading = judge(clip.to_array(), WORLDS[options.world])
+        verdicts.append(agrees(reading, scene))
+        if not verdicts[-1]["all"]:
+            missed.append(f"{prompt} -> {reading.colour} {reading.shape} {reading.motion}")
+    seconds = (time.monotonic() - started) / len(scenes)
+    rates = {key: round(float(np.mean([v[key] for v in verdicts])), 4) for key in KEYS}
+    return {**rates, "seconds_per_clip": round(seconds, 3), "missed": missed[: options.show]}
+
+
+def prompt_of(scene: Scene, index: int, free: bool) -> str:
+    """The canonical caption, or one in free wording that still says everything."""
+    if not free:
+        return canonical_caption(scene)
+    spec = scene.objects[0]
+    for attempt in range(1000):
+        text = caption(scene, np.random.default_rng([2, index, attempt]))
+        wanted = {"colour": spec.colour, "shape": spec.shape, "motion": spec.motion}
+        if says(text, {**wanted, "background": scene.background}):
+            return text
+    return canonical_caption(scene)
+
+
+def says(text: str, wanted: dict[str, str]) -> bool:
+    said = parse_caption(text)
+    return all(said.get(key) == value for key, value in wanted.items())
+
+
+def vae(pipe: VideoGenerator, options: argparse.Namespace) -> None:
+    """PSNR over all pixels of encoded and decoded held-out clips, and what the judge still reads."""
+    squared, verdicts = [], []
+    for scene in held_out_scenes(options.world, options.count):
+        frames = render_batch([scene], options.num_frames, 64)
+        with torch.inference_mode():
+            restored = pipe.model.vae.decode(pipe.model.vae.encode(frames)).clamp(-1, 1)
+        squared.append(float((restored - frames).square().mean()) / 4)
+        pixels = ((restored[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()
+        verdicts.append(agrees(judge(pixels, WORLDS[options.world]), scene))
+    per_clip = -10 * np.log10(np.array(squared))
+    rates = {key: round(float(np.mean([v[key] for v in verdicts])), 4) for key in KEYS}
+    psnr = float(-10 * np.log10(np.mean(squared)))
+    report(
+        {"psnr_db": round(psnr, 2), "mean_of_clips_db": round(float(per_clip.mean()), 2), **rates}
+    )
+
+
+def negative(pipe: VideoGenerator, options: argparse.Namespace) -> None:
+    """Share of red clips for prompts that leave the colour open, without and with the negative."""
+    shapes = WORLDS["narrow"].shapes or SHAPES
+    for negative_prompt in ("", "red"):
+        red = 0
+        for index in range(options.count):
+            prompt = f"a {shapes[index % len(shapes)]}"
+            clip = pipe(prompt, seed=index, negative_prompt=negative_prompt)
+            red += judge(clip.to_array(), WORLDS["narrow"]).colour == "red"
+        report({"negative_prompt": negative_prompt, "clips": options.count, "red": red})
+
+
+def report(row: dict[str, Any]) -> None:
+    print(json.dumps(row), flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = {"follow": follow, "vae": vae, "negative": negative}
+    parser.add_argument("command", choices=commands)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--world", default="narrow")
+    parser.add_argument("--world", default="narrow", choices=WORLDS)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 3.0, 5.0])
     parser.add_argument("--steps", type=int, nargs="+", default=[16])
     parser.add_argument("--num-frames", type=int, default=17)
+    parser.add_argument("--free", action="store_true", help="free wording, not the canonical one")
+    parser.add_argument("--show", type=int, default=8, help="how many misses to print")
     options = parser.parse_args()
-    pipe = videogen.load(options.model)
-    scenes = held_out_scenes(options.world, options.count)
-    for steps in options.steps:
-        for scale in options.guidance:
-            rates = follow_rates(
-                pipe,
-                scenes,
-                guidance_scale=scale,
-                num_inference_steps=steps,
-                num_frames=options.num_frames,
-            )
-            row = {"guidance": scale, "steps": steps, **{k: round(v, 3) for k, v in rates.items()}}
-            print(json.dumps(row))
+    commands[options.command](videogen.load(options.model), options)
 
 
 if __name__ == "__main__":
