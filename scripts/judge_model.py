@@ -88,7 +88,7 @@ def says(text: str, wanted: dict[str, str]) -> bool:
 
 
 def vae(pipe: VideoGenerator, options: argparse.Namespace) -> None:
-    """PSNR over all pixels of encoded and decoded held-out clips, and what the judge still reads."""
+    """PSNR over all pixels of held-out clips, encoded and decoded, and what the judge reads."""
     squared, verdicts = [], []
     for scene in held_out_scenes(options.world, options.count):
         frames = render_batch([scene], options.num_frames, 64)
