@@ -81,8 +81,8 @@ class Columns:
             raise ManifestError([RowError.of(file, 0, "header", problem) for problem in problems])
         return [name for name in names if self.extra != "ignore" or name not in extras]
 
-    def pick(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldProblem]]:
-        """The fields a row says, and what is wrong with its columns; None is "not said"."""
+    def split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a row says, None being "not said": values of fields, and of other columns."""
         fields: dict[str, Any] = {}
         extras: dict[str, Any] = {}
         for column, value in values.items():
@@ -93,11 +93,24 @@ class Columns:
                 extras[column] = value
             else:
                 fields.update(dict.fromkeys(names, value))
-        if not extras or self.extra == "ignore":
-            return fields, []
+        return fields, extras
+
+    def place(self, extras: Mapping[str, Any], fields: dict[str, Any]) -> list[FieldProblem]:
+        """Put values of other columns where they belong in `fields`, or say why they do not."""
+        if self.extra == "ignore":
+            return []
         if self.extra == "error":
-            return fields, [self._unknown(column) for column in extras]
-        return _with_metadata(fields, extras)
+            return [self._unknown(column) for column in extras]
+        metadata = fields.get("metadata", {})
+        if not extras or not isinstance(metadata, dict):  # the latter is reported as what it is
+            return []
+        fields["metadata"] = {**metadata, **extras}
+        found, expected = "a column and a key of metadata", "one of the two"
+        return [
+            FieldProblem(f"metadata.{column}", found, expected, "rename one")
+            for column in extras
+            if column in metadata
+        ]
 
     def _missing_columns(self, names: Sequence[str]) -> list[FieldProblem]:
         needed = {"prompt": self.column_of["prompt"]}
@@ -133,19 +146,3 @@ class Columns:
             f"one of {', '.join(self._fields_of)}{hint}",
             f"rename it (--map FIELD=COLUMN), or {_CARRY_ALONG}",
         )
-
-
-def _with_metadata(
-    fields: dict[str, Any], extras: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[FieldProblem]]:
-    metadata = fields.get("metadata", {})
-    if not isinstance(metadata, dict):
-        return fields, []  # reported as what it is: metadata of another type
-    problems = [
-        FieldProblem(
-            f"metadata.{column}", "a column and a key of metadata", "one of the two", "rename one"
-        )
-        for column in extras
-        if column in metadata
-    ]
-    return fields | {"metadata": {**metadata, **extras}}, problems

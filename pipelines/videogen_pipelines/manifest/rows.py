@@ -84,12 +84,13 @@ class RowResolver:
         return ResolvedRow(raw, [request.id for request in requests], requests, [])
 
     def _fields(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldProblem]]:
-        fields, problems = self._columns.pick(values)
+        fields, extras = self._columns.split(values)
         if self._cells_are_text:
             fields = {
                 name: from_cell(name, value) if isinstance(value, str) else value
                 for name, value in fields.items()
             }
+        problems = self._columns.place(extras, fields)
         if isinstance(metadata := fields.get("metadata"), dict):
             try:
                 fields["metadata"] = plain_metadata(metadata)

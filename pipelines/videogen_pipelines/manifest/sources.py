@@ -78,9 +78,10 @@ class Source:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def damage(error: BaseException, after: str) -> str:
+def damage(error: BaseException, after: str = "") -> str:
     """What a failed read of a file that is there is called in a message."""
-    return f"damaged data after {after} ({' '.join(str(error).split()).rstrip('.')})"
+    where = f" after {after}" if after else ""
+    return f"damaged data{where} ({' '.join(str(error).split()).rstrip('.')})"
 
 
 def find_source(path: str | Path, format: Literal["auto"] | Format = "auto") -> Source:  # noqa: A002
@@ -108,7 +109,7 @@ def find_source(path: str | Path, format: Literal["auto"] | Format = "auto") -> 
         with source.open() as stream:
             _check_start(source, stream.read(4))
     except _READ_ERRORS as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or damage(error)
         raise file_error(str(path), reason, "a readable file", "write or copy it again") from error
     return source
 

@@ -39,7 +39,7 @@ def parse_json(text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        found = f"{error.msg.lower()} at column {error.colno}"
+        found = f"{error.msg.lower().removesuffix(' at')} at column {error.colno}"
         raise JsonError(FieldProblem("", found, _SYNTAX, _fix(text))) from error
     except RecursionError as error:
         raise JsonError(FieldProblem("", "deeply nested JSON", _SYNTAX, "flatten it")) from error

@@ -111,7 +111,9 @@ def test_says_what_was_got_and_what_was_expected(fields: dict[str, Any], message
     assert error_of(**fields).startswith(message)
 
 
-@pytest.mark.parametrize("value", [[0.5, 0.1], [0.5], [0, 2], [-0.1, 1], [0, "1"], "0,1", [True, 1]])
+@pytest.mark.parametrize(
+    "value", [[0.5, 0.1], [0.5], [0, 2], [-0.1, 1], [0, "1"], "0,1", [True, 1]]
+)
 def test_a_guidance_interval_is_two_ordered_fractions(value: object) -> None:
     assert error_of(guidance_interval=value) == (
         f"guidance_interval: got {value!r}, expected [low, high] with 0 <= low <= high <= 1, "

@@ -1,0 +1,53 @@
+"""The examples a newcomer runs first are valid, and show what a manifest can say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from videogen.defaults import PACKAGE_DEFAULTS
+from videogen.requests import SAMPLERS, ClipRequest
+from videogen.shapes.captions import WORDS, parse_caption, split_words
+from videogen.shapes.vocabulary import WORLDS
+from videogen_pipelines.manifest import iter_requests, validate_manifest
+from videogen_pipelines.manifest.strict_json import parse_json
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+NAMES = ("prompts.jsonl", "prompts.csv", "prompts.txt")
+
+
+def requests(name: str) -> list[ClipRequest]:
+    items = iter_requests(EXAMPLES / name, PACKAGE_DEFAULTS)
+    return [item for item in items if isinstance(item, ClipRequest)]
+
+
+def test_all_examples_are_tried_here() -> None:
+    assert sorted(path.name for path in EXAMPLES.glob("prompts.*")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_is_good(name: str) -> None:
+    validate_manifest(EXAMPLES / name, PACKAGE_DEFAULTS).raise_if_bad()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prompts_say_everything_in_words_the_default_model_knows(name: str) -> None:
+    world = WORLDS["narrow"]
+    for request in requests(name):
+        assert set(split_words(request.prompt + request.negative_prompt)) <= set(WORDS)
+        said = parse_caption(request.prompt)
+        assert said["colour"] in world.colours, request.prompt
+        assert said["shape"] in world.shapes, request.prompt
+        assert said["motion"] in world.motions, request.prompt
+        assert said["background"] in world.backgrounds, request.prompt
+
+
+def test_the_main_example_shows_every_field_and_every_sampler() -> None:
+    rows = [parse_json(line) for line in (EXAMPLES / "prompts.jsonl").read_text().splitlines()]
+    assert len(rows) >= 12
+    assert {name for row in rows for name in row} == set(ClipRequest.model_fields)
+    assert {request.sampler for request in requests("prompts.jsonl")} == set(SAMPLERS)
+    assert {request.num_frames for request in requests("prompts.jsonl")} == {9, 17, 33}
+    assert any("id" not in row for row in rows)
+    assert any("seed" not in row for row in rows)
