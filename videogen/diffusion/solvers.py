@@ -1,7 +1,7 @@
 """Six samplers as pure functions over one contract, `denoiser(x, sigma) -> denoised`.
 
-A step knows where the line from epsilon to the estimate of x0 leads (`_move`). What tells the
-samplers apart is the estimate that they move towards:
+All six take the same step: along the line from x to an estimate of x0 (`_move`). What tells them
+apart is the estimate that they move towards, made from the denoised D:
 
     euler      D                                ddim       D, trading part of epsilon for new noise
     heun       D averaged with D at the end     dpmpp_2m   D extrapolated from the step before
