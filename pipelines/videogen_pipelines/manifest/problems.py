@@ -54,6 +54,9 @@ class ManifestError(InvalidRequestError):
         self.errors = tuple(errors)
         self.num_bad_rows = num_bad_rows
 
+    def __reduce__(self) -> tuple[type[ManifestError], tuple[tuple[RowError, ...], int]]:
+        return type(self), (self.errors, self.num_bad_rows)
+
 
 def file_error(
     file: str, value: str, expected: str, fix: str = "", field: str = "", where: str = ""

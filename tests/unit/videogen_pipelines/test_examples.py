@@ -35,7 +35,7 @@ def test_every_row_is_good(name: str) -> None:
 def test_prompts_say_everything_in_words_the_default_model_knows(name: str) -> None:
     world = WORLDS["narrow"]
     for request in requests(name):
-        assert set(split_words(request.prompt + request.negative_prompt)) <= set(WORDS)
+        assert set(split_words(f"{request.prompt} {request.negative_prompt}")) <= set(WORDS)
         said = parse_caption(request.prompt)
         assert said["colour"] in world.colours, request.prompt
         assert said["shape"] in world.shapes, request.prompt

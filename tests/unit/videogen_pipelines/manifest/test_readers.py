@@ -15,6 +15,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from videogen_pipelines.manifest import ManifestError, sources
+
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "prompt": 'a "red", circle', "seed": 7, "fps": 24, "metadata": {"k": [1, None]}},
     {"prompt": "zwei\nZeilen, größer", "guidance_interval": [0, 0.5], "negative_prompt": "blau"},
@@ -173,5 +175,16 @@ def test_damage_in_the_middle_of_a_parquet_file_is_named(manifest) -> None:
     content = bytearray(buffer.getvalue())
     middle = len(content) // 2
     content[middle : middle + 64] = bytes(64)
-    with pytest.raises(Exception, match=r"got damaged data after row \d+ .*expected a complete"):
+    with pytest.raises(
+        ManifestError, match=r"got damaged data after row \d+ .*expected a complete"
+    ):
         manifest("p.parquet", bytes(content)).report()
+
+
+def test_a_line_without_end_is_not_read_into_memory(
+    manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 2**20)
+    file = manifest("p.txt", b"short\n" + b"x" * 2**21)
+    with pytest.raises(ManifestError, match="line 2: got a longer line, expected lines shorter"):
+        file.report()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import resource
 import time
 import tracemalloc
@@ -66,6 +67,8 @@ def test_a_bad_report_lists_what_it_kept_and_counts_the_rest(manifest) -> None:
     assert caught.value.num_bad_rows == 60
     assert caught.value.errors == report.errors
     assert isinstance(caught.value, InvalidRequestError)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.errors) == (str(caught.value), report.errors)
 
 
 def test_fifty_mistakes_are_kept_and_no_more(manifest) -> None:
