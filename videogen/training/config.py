@@ -21,6 +21,8 @@ class ScheduleConfig:
     gradient_clip: float = 1.0
     seed: int = 0
     num_threads: int = 2
+    device: str = "cpu"
+    """Where to train: cpu or cuda[:n]. Random numbers are drawn on the CPU either way."""
     log_every: int = 20
     checkpoint_every: int = 200
 

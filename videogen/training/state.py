@@ -39,6 +39,11 @@ def learning_rate_at(step: int, schedule: ScheduleConfig) -> float:
     return min(warmup, max(0.0, (schedule.num_steps - step) / cooldown_steps), 1.0)
 
 
+def normal_like(x: Tensor) -> Tensor:
+    """Standard normal noise for `x`, drawn on the CPU so that a checkpoint holds all RNG state."""
+    return torch.randn(x.shape, dtype=x.dtype).to(x.device)
+
+
 def save_checkpoint(
     folder: Path, step: int, modules: Mapping[str, nn.Module], optimizers: list[Any]
 ) -> None:

@@ -18,6 +18,7 @@ from videogen.training.state import (
     TrainingLog,
     learning_rate_at,
     load_checkpoint,
+    normal_like,
     save_checkpoint,
 )
 
@@ -58,14 +59,14 @@ def _sample(vae: VideoVAE, frames: Tensor) -> tuple[Tensor, Tensor]:
     """Latents drawn from the posterior, and its divergence from a standard normal."""
     mean, log_variance = vae.posterior(frames)
     kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-    return mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), kl
+    return mean + normal_like(mean) * (0.5 * log_variance).exp(), kl
 
 
 @torch.no_grad()
 def _frozen_latents(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> tuple[Tensor, Tensor]:
     mean = vae.encode(frames)
     spread = mean.std(dim=(0, 2, 3, 4), keepdim=True)
-    return mean + config.latent_noise * spread * torch.randn_like(mean), mean.new_zeros(())
+    return mean + config.latent_noise * spread * normal_like(mean), mean.new_zeros(())
 
 
 @torch.no_grad()
@@ -105,6 +106,7 @@ def train_vae(config: VAETrainConfig, folder: Path, stop_at: int | None = None) 
     optimizer = torch.optim.AdamW(
         vae.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
     )
+    vae.to(schedule.device)
     vae.encoder.requires_grad_(not config.freeze_encoder)
     modules = {"vae": vae, "average": average.model}
     first_step = load_checkpoint(folder, modules, [optimizer])
@@ -152,4 +154,4 @@ def _clips(config: VAETrainConfig, seed: int, first: int, count: int, split: str
         numbered_scene(seed, index, config.worlds, split)  # pyright: ignore[reportArgumentType]
         for index in range(first, first + count)
     ]
-    return render_batch(scenes, config.num_frames, config.size)
+    return render_batch(scenes, config.num_frames, config.size).to(config.schedule.device)
