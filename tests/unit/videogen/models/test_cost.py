@@ -24,14 +24,17 @@ SMALL = DiTConfig(in_channels=4, width=32, depth=2, num_heads=2, text_width=24, 
 SHAPE = (4, 5, 6, 4)
 KINDS = ("factorized", "joint", "windowed")
 VAES = (
-    VAEConfig(latent_channels=4, widths=(8, 16, 24), pixel_shuffle=4),
-    VAEConfig(latent_channels=4, widths=(64, 80, 96), pixel_shuffle=4),
+    VAEConfig(latent_channels=4, widths=(8, 16, 24), pixel_shuffle=4, detail_width=2),
+    VAEConfig(latent_channels=4, widths=(64, 80, 96), pixel_shuffle=4, detail_width=4),
+    VAEConfig(latent_channels=4, widths=(8, 8, 8), detail_width=12, detail_blocks=1),
     VAEConfig(
         latent_channels=6,
         widths=(16, 32, 48),
         pixel_shuffle=2,
         encoder_blocks=(1, 1, 2),
         decoder_blocks=(3, 2, 1),
+        detail_width=10,
+        detail_blocks=3,
     ),
 )
 
