@@ -84,10 +84,9 @@ def main() -> None:
         ]
     for row in rows:
         print(json.dumps(row))
+    loop, ray = rows
     for key in ("clips_per_min", "clips_per_min_after_first"):
-        print(
-            json.dumps({"ratio": key, "value": round(float(rows[1][key]) / float(rows[0][key]), 3)})
-        )
+        print(json.dumps({"ratio": key, "value": round(float(ray[key]) / float(loop[key]), 3)}))
 
 
 if __name__ == "__main__":
