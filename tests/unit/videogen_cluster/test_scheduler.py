@@ -22,7 +22,7 @@ def failure(error_class: ErrorClass) -> Failure:
 
 
 def scheduler(*ids: str, gangs: int = 1, close: bool = True, **limits: int | float) -> Scheduler:
-    made = Scheduler(Limits(**limits), gangs)  # type: ignore[arg-type]
+    made = Scheduler(Limits(**limits), gangs)
     for index in range(gangs):
         made.gang_ready(index)
     for item in ids:

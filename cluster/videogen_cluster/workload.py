@@ -1,0 +1,45 @@
+"""What a gang does with an item: the contract between the engine and the programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Heartbeat = Callable[[str, int, int], None]
+"""`heartbeat(stage, step, total)`: said at least once per denoising step or chunk of frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankContext:
+    """Where a rank finds itself: its place in the gang and what it may use of its machine."""
+
+    gang: int
+    rank: int
+    world_size: int
+    device: str
+    num_threads: int
+
+
+class Workload(Protocol):
+    """Made by the program, pickled once to every rank, so it holds settings and no state."""
+
+    def setup(self, context: RankContext) -> None:
+        """Load what every item needs, once per rank, in the thread that will compute."""
+        ...
+
+    def compute(
+        self, item: Mapping[str, Any], heartbeat: Heartbeat
+    ) -> Callable[[], dict[str, Any]]:
+        """Do the part of an item that needs the device; one item at a time.
+
+        Args:
+            item: the item's payload with `attempt` (from 1) and `degrade` (how often it ran out
+                of memory; use less).
+            heartbeat: tells the supervisor that this rank lives.
+
+        Returns:
+            The rest of the work (encode, verify, commit). It runs in another thread while the
+            next item computes, and returns the small record of the item, JSON-ready.
+        """
+        ...
