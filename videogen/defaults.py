@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from videogen.errors import ConfigError
-from videogen.requests import SamplingDefaults
+from videogen.requests import SamplingDefaults, find_problems
 
 SAMPLER_VERSION = "1"
 """Part of every clip id; changes when the same request would give other pixels."""
@@ -42,4 +42,5 @@ def sampling_defaults(model: str, recommended: Mapping[str, Any]) -> SamplingDef
     try:
         return PACKAGE_DEFAULTS.merged(SamplingDefaults.model_validate(dict(recommended)))
     except ValidationError as error:
-        raise ConfigError(f"model {model}: sampling: {error}") from error
+        problems = "; ".join(map(str, find_problems(error, SamplingDefaults)))
+        raise ConfigError(f"model {model}: sampling: {problems}") from error
