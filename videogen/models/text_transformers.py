@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from videogen.errors import ConfigError, MissingDependencyError, WeightsError
+from videogen.models.config import TextConfig
 from videogen.models.text import TextEmbedding
 from videogen.models.text_folders import (
     FAMILIES,
@@ -87,45 +88,48 @@ def _pooled(output: Any) -> Tensor:
     return output.last_hidden_state[0].mean(0) if pooled is None else pooled[0]
 
 
-def load_transformers_text(
-    kind: str,
+def load_text_encoder(
+    config: TextConfig,
     folder: str | Path,
-    max_tokens: int,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> TransformersText:
-    """Read the encoder called `kind` (clip, t5 or umt5) from a local folder.
+    """Read a clip, t5 or umt5 encoder, as `config.kind` says, from a local folder.
 
     Raises:
         MissingDependencyError: transformers is not installed.
-        ConfigError: unknown `kind`, or `max_tokens` out of range for the encoder.
+        ConfigError: the kind is unknown, or `width` or `max_tokens` are not the encoder's.
         WeightsError: files are missing, of another architecture, incomplete, or pickles only.
     """
-    family = FAMILIES[kind]
+    family = FAMILIES[config.kind]
     encoder, tokenizer = find_folders(Path(folder))
-    check_config(encoder, kind, family)
+    check_config(encoder, config.kind, family)
     check_safetensors(encoder)
     check_tokenizer_files(tokenizer, family)
     transformers = _import_transformers()
     with _quiet(transformers):
         model = _load_model(transformers, family, encoder, dtype)
         words = _load_tokenizer(transformers, family, tokenizer)
-    _check_max_tokens(max_tokens, model, family)
+    _check_sizes(config, model, family, encoder)
     if len(words) > model.config.vocab_size:
         raise WeightsError(
             f"{tokenizer}: got a tokenizer of {len(words)} tokens, expected at most the "
             f"{model.config.vocab_size} of {encoder}. Fix: use the tokenizer of that encoder."
         )
+    return TransformersText(model.to(device), words, config.width, config.max_tokens)
+
+
+def _check_sizes(config: TextConfig, model: Any, family: Family, folder: Path) -> None:
     width = getattr(model.config, family.width_field)
-    return TransformersText(model.to(device), words, width, max_tokens)
-
-
-def _check_max_tokens(max_tokens: int, model: Any, family: Family) -> None:
+    if config.width != width:
+        raise ConfigError(f"text.width: got {config.width}, expected {width}, that of {folder}.")
     longest = getattr(model.config, family.length_field) if family.length_field else None
-    if max_tokens <= family.tokens_at_ends or (longest is not None and max_tokens > longest):
+    fits = longest is None or config.max_tokens <= longest
+    if config.max_tokens <= family.tokens_at_ends or not fits:
         limit = "" if longest is None else f" and at most {longest}, the encoder's positions"
         raise ConfigError(
-            f"text.max_tokens: got {max_tokens}, expected more than {family.tokens_at_ends}{limit}."
+            f"text.max_tokens: got {config.max_tokens}, "
+            f"expected more than {family.tokens_at_ends}{limit}."
         )
 
 

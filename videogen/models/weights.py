@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from videogen.config import load_dataclass, load_yaml, to_plain
 from videogen.errors import WeightsError
 from videogen.models.dit import SpacetimeDiT
+from videogen.models.meta import on_meta
 from videogen.models.spec import (
     SPEC_FILE,
     LatentStatistics,
@@ -78,7 +79,7 @@ def load_model(
     folder = resolve_model(name)
     spec = read_spec(folder)
     check_files(folder, spec.files)
-    with torch.device("meta"):
+    with on_meta():
         dit, vae = SpacetimeDiT(spec.dit), VideoVAE(spec.vae)
     load_weights(dit, folder / DIT_FILE, device, dtype)
     load_weights(vae, folder / VAE_FILE, device, torch.float32)
@@ -96,7 +97,7 @@ def load_vae(folder: Path) -> tuple[VideoVAE, LatentStatistics]:
     path = folder / VAE_SPEC_FILE
     spec = load_dataclass(VAESpec, load_yaml(path), str(path))
     check_files(folder, spec.files)
-    with torch.device("meta"):
+    with on_meta():
         vae = VideoVAE(spec.vae)
     load_weights(vae, folder / VAE_FILE, "cpu", torch.float32)
     return vae.eval(), spec.latents
@@ -124,14 +125,14 @@ def _load_text(
     folder: Path, spec: ModelSpec, device: str | torch.device, dtype: torch.dtype
 ) -> TextEncoder:
     if spec.text.kind == "words":
-        with torch.device("meta"):
+        with on_meta():
             text = WordEncoder(spec.text, spec.vocabulary)
         load_weights(text, folder / TEXT_FILE, device, dtype)
         return text.eval()
     from videogen.models.text_transformers import load_text_encoder
 
     path = folder / spec.text.path
-    return load_text_encoder(spec.text.kind, path, device=device, dtype=dtype)
+    return load_text_encoder(spec.text, path, device, dtype)
 
 
 def load_weights(

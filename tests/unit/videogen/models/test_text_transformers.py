@@ -15,12 +15,23 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from videogen.errors import ConfigError, WeightsError
-from videogen.models.text_transformers import load_transformers_text
+from videogen.models.config import DiTConfig, TextConfig, VAEConfig
+from videogen.models.dit import SpacetimeDiT
+from videogen.models.spec import LatentStatistics, ModelSpec
+from videogen.models.text_transformers import TransformersText, load_text_encoder
+from videogen.models.vae import VideoVAE
+from videogen.models.weights import load_model, save_model
 
 KINDS = ("clip", "t5", "umt5")
 PROMPTS = ["a red circle", "", "a blue square moving right", "circle"]
 WORDS = ["a", "red", "blue", "circle", "square", "moving", "right"]
 MAX_TOKENS = 12
+
+
+def load(kind: Any, folder: str | Path, max_tokens: int, **options: Any) -> TransformersText:
+    return load_text_encoder(
+        TextConfig(kind=kind, width=16, max_tokens=max_tokens), folder, **options
+    )
 
 
 def write_t5_tokenizer(folder: Path) -> None:
@@ -113,7 +124,7 @@ CLASSES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_outputs_equal_transformers_called_directly(kind, published):
-    encoder = load_transformers_text(kind, published[kind], MAX_TOKENS)
+    encoder = load(kind, published[kind], MAX_TOKENS)
     got = encoder.encode(["a red circle"])
     model = CLASSES[kind].from_pretrained(published[kind]).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(published[kind])
@@ -132,7 +143,7 @@ def test_outputs_equal_transformers_called_directly(kind, published):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_padded_batches_of_transformers_agree_on_every_unmasked_token(kind, published):
-    encoder = load_transformers_text(kind, published[kind], 32)
+    encoder = load(kind, published[kind], 32)
     got = encoder.encode(PROMPTS)
     tokenizer = encoder.tokenizer
     inputs = tokenizer(PROMPTS, padding="max_length", max_length=32, return_tensors="pt")
@@ -145,8 +156,8 @@ def test_padded_batches_of_transformers_agree_on_every_unmasked_token(kind, publ
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_neither_padding_nor_neighbours_change_a_prompt(kind, published):
-    short = load_transformers_text(kind, published[kind], 30).encode(PROMPTS)
-    long = load_transformers_text(kind, published[kind], 32).encode([PROMPTS[0]])
+    short = load(kind, published[kind], 30).encode(PROMPTS)
+    long = load(kind, published[kind], 32).encode([PROMPTS[0]])
     assert torch.equal(short.tokens[0], long.tokens[0, :30])
     assert torch.equal(short.pooled[0], long.pooled[0])
     assert torch.equal(short.tokens[~short.mask], torch.zeros_like(short.tokens[~short.mask]))
@@ -155,7 +166,7 @@ def test_neither_padding_nor_neighbours_change_a_prompt(kind, published):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_truncation_is_reported_and_keeps_the_end_token(kind, published):
-    encoder = load_transformers_text(kind, published[kind], 4)
+    encoder = load(kind, published[kind], 4)
     got = encoder.encode(["a", "a red circle moving right"])
     assert list(got.truncated) == [False, True]
     assert got.tokens.shape == (2, 4, 16) and got.mask[1].all()
@@ -164,20 +175,20 @@ def test_truncation_is_reported_and_keeps_the_end_token(kind, published):
 
 
 def test_the_prompt_reaches_the_embedding(published):
-    encoder = load_transformers_text("t5", published["t5"], MAX_TOKENS)
+    encoder = load("t5", published["t5"], MAX_TOKENS)
     got = encoder.encode(["a red circle", "a blue circle"])
     assert not torch.allclose(got.tokens[0], got.tokens[1], atol=1e-2)
 
 
 def test_the_encoder_is_frozen_and_stays_in_evaluation_mode(published):
-    encoder = load_transformers_text("t5", published["t5"], MAX_TOKENS).train()
+    encoder = load("t5", published["t5"], MAX_TOKENS).train()
     assert not any(module.training for module in encoder.modules())
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert (encoder.width, encoder.max_tokens) == (16, MAX_TOKENS)
 
 
 def test_dtype_is_the_one_asked_for(published):
-    encoder = load_transformers_text("t5", published["t5"], MAX_TOKENS, dtype=torch.bfloat16)
+    encoder = load("t5", published["t5"], MAX_TOKENS, dtype=torch.bfloat16)
     assert encoder.encode(["a"]).tokens.dtype == torch.bfloat16
 
 
@@ -188,19 +199,19 @@ def test_nothing_is_fetched(kind, published, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    load_transformers_text(kind, published[kind], MAX_TOKENS)
+    load(kind, published[kind], MAX_TOKENS)
 
 
 def test_loading_writes_nothing_to_the_terminal(published, capfd):
-    load_transformers_text("clip", published["clip"], MAX_TOKENS)
+    load("clip", published["clip"], MAX_TOKENS)
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_layout_of_diffusers_is_understood(published, tmp_path):
     write_checkpoint("umt5", tmp_path / "text_encoder", tmp_path / "tokenizer")
-    expected = load_transformers_text("umt5", published["umt5"], MAX_TOKENS).encode(PROMPTS)
+    expected = load("umt5", published["umt5"], MAX_TOKENS).encode(PROMPTS)
     for given in (tmp_path, tmp_path / "text_encoder"):
-        got = load_transformers_text("umt5", given, MAX_TOKENS).encode(PROMPTS)
+        got = load("umt5", given, MAX_TOKENS).encode(PROMPTS)
         assert torch.equal(got.tokens, expected.tokens)
 
 
@@ -209,7 +220,7 @@ def test_pickles_are_refused_with_the_reason(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"pytorch_model\.bin.*pickle can run code.*Fix"):
-        load_transformers_text(folder.name, folder, MAX_TOKENS)
+        load(folder.name, folder, MAX_TOKENS)
 
 
 @pytest.mark.parametrize("folder", ["t5"], indirect=True)
@@ -218,7 +229,7 @@ def test_an_index_cannot_lead_to_a_pickle_or_out_of_the_folder(folder, shard):
     index = {"metadata": {}, "weight_map": {"shared.weight": shard}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(WeightsError, match=r"got shard '.*', expected \*\.safetensors beside it"):
-        load_transformers_text("t5", folder, MAX_TOKENS)
+        load("t5", folder, MAX_TOKENS)
 
 
 @pytest.mark.parametrize("folder", ["t5"], indirect=True)
@@ -228,12 +239,12 @@ def test_sharded_weights_load_and_a_missing_shard_is_named(folder, published):
     model.save_pretrained(folder, max_shard_size="4KB")
     shards = sorted(folder.glob("model-*.safetensors"))
     assert len(shards) > 1
-    got = load_transformers_text("t5", folder, MAX_TOKENS).encode(PROMPTS).tokens
-    expected = load_transformers_text("t5", published["t5"], MAX_TOKENS).encode(PROMPTS).tokens
+    got = load("t5", folder, MAX_TOKENS).encode(PROMPTS).tokens
+    expected = load("t5", published["t5"], MAX_TOKENS).encode(PROMPTS).tokens
     torch.testing.assert_close(got, expected)
     shards[0].unlink()
     with pytest.raises(WeightsError, match=f"{shards[0].name}: missing"):
-        load_transformers_text("t5", folder, MAX_TOKENS)
+        load("t5", folder, MAX_TOKENS)
 
 
 @pytest.mark.parametrize("folder", ["t5"], indirect=True)
@@ -244,7 +255,7 @@ def test_missing_and_unexpected_tensors_are_named(folder):
     tensors["adapter.weight"] = tensors.pop(lost)
     save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(WeightsError) as caught:
-        load_transformers_text("t5", folder, MAX_TOKENS)
+        load("t5", folder, MAX_TOKENS)
     assert f"1 missing ({lost}); 1 unexpected (adapter.weight)" in str(caught.value)
 
 
@@ -257,7 +268,7 @@ def test_tensors_of_another_size_are_an_error(folder):
     with pytest.raises(
         WeightsError, match=r"1 misshapen \(.*final_layer_norm.weight \(8,\), not \(16"
     ):
-        load_transformers_text("t5", folder, MAX_TOKENS)
+        load("t5", folder, MAX_TOKENS)
 
 
 @pytest.mark.parametrize("folder", ["t5"], indirect=True)
@@ -265,7 +276,7 @@ def test_truncated_weights_are_an_error(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match="T5EncoderModel cannot be read"):
-        load_transformers_text("t5", folder, MAX_TOKENS)
+        load("t5", folder, MAX_TOKENS)
 
 
 @pytest.mark.parametrize("folder", ["t5"], indirect=True)
@@ -280,26 +291,26 @@ def test_truncated_weights_are_an_error(folder):
 def test_a_missing_file_is_named(folder, lost, named):
     (folder / lost).unlink()
     with pytest.raises(WeightsError, match=named):
-        load_transformers_text("t5", folder, MAX_TOKENS)
+        load("t5", folder, MAX_TOKENS)
 
 
 def test_a_hub_name_is_not_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="nothing is fetched from a hub"):
-        load_transformers_text("t5", "google/t5-v1_1-small", MAX_TOKENS)
+        load("t5", "google/t5-v1_1-small", MAX_TOKENS)
 
 
 @pytest.mark.parametrize("kind,other", [("t5", "umt5"), ("umt5", "t5"), ("clip", "t5")])
 def test_another_architecture_is_refused(kind, other, published):
     with pytest.raises(WeightsError, match=f"model_type: got '{other}', expected '{kind}'"):
-        load_transformers_text(kind, published[other], MAX_TOKENS)
+        load(kind, published[other], MAX_TOKENS)
 
 
 @pytest.mark.parametrize("folder", ["umt5"], indirect=True)
 def test_a_broken_tokenizer_is_an_error(folder):
     (folder / "tokenizer.json").write_text("{")
     with pytest.raises(WeightsError, match="T5Tokenizer cannot be read"):
-        load_transformers_text("umt5", folder, MAX_TOKENS)
+        load("umt5", folder, MAX_TOKENS)
 
 
 @pytest.mark.parametrize("folder", ["t5"], indirect=True)
@@ -308,15 +319,38 @@ def test_a_tokenizer_larger_than_the_encoder_is_refused(folder):
     tokenizer["model"]["vocab"] += [[f"▁word{i}", -3.0] for i in range(20)]
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(WeightsError, match="got a tokenizer of 30 tokens, expected at most the 16"):
-        load_transformers_text("t5", folder, MAX_TOKENS)
+        load("t5", folder, MAX_TOKENS)
 
 
 @pytest.mark.parametrize("kind,max_tokens", [("clip", 33), ("clip", 2), ("t5", 1)])
 def test_max_tokens_out_of_range_is_refused(kind, max_tokens, published):
     with pytest.raises(ConfigError, match=rf"text\.max_tokens: got {max_tokens}, expected"):
-        load_transformers_text(kind, published[kind], max_tokens)
+        load(kind, published[kind], max_tokens)
 
 
 def test_an_unknown_kind_lists_the_known_ones(tmp_path):
     with pytest.raises(ConfigError, match=r"text\.kind: got 't6', expected one of clip, t5, umt5"):
-        load_transformers_text("t6", tmp_path, MAX_TOKENS)
+        load("t6", tmp_path, MAX_TOKENS)
+
+
+def test_another_width_than_the_encoders_is_refused(published):
+    with pytest.raises(ConfigError, match=r"text\.width: got 4096, expected 16"):
+        load_text_encoder(TextConfig(kind="t5", width=4096), published["t5"])
+
+
+def test_a_model_folder_finds_its_pretrained_encoder(published, tmp_path):
+    spec = ModelSpec(
+        name="tiny",
+        dit=DiTConfig(in_channels=4, width=32, depth=1, num_heads=2, text_width=16),
+        vae=VAEConfig(latent_channels=4, widths=(8, 8, 8)),
+        text=TextConfig(kind="t5", width=16, max_tokens=MAX_TOKENS, path="text_encoder"),
+        latents=LatentStatistics(mean=(0.0,) * 4, std=(1.0,) * 4),
+    )
+    save_model(tmp_path, spec, SpacetimeDiT(spec.dit), VideoVAE(spec.vae), text=None)
+    shutil.copytree(published["t5"], tmp_path / "text_encoder")
+    model = load_model(tmp_path)
+    text = model.text.encode(["a red circle"])
+    alone = load("t5", published["t5"], MAX_TOKENS).encode(["a red circle"])
+    assert torch.equal(text.tokens, alone.tokens)
+    prediction = model.dit(torch.randn(1, 4, 2, 4, 4), torch.zeros(1), text)
+    assert prediction.shape == (1, 4, 2, 4, 4)
