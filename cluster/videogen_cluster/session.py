@@ -9,8 +9,10 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +72,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
         import ray
 
         stack.callback(ray.shutdown)
-        with _neutral_folder(folder):
+        with _neutral_folder(folder), _own_sigterm():
             _init(address, own)
         resources = ray.cluster_resources()
         logs = folder / "r" / "session_latest" / "logs" if address is None else None
@@ -151,6 +153,17 @@ def _neutral_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the program's answer to SIGTERM, which Ray replaces with an exit of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

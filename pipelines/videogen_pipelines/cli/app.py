@@ -1,0 +1,70 @@
+"""`videogen`: the commands and what all of them share."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from videogen_pipelines.cli import errors
+from videogen_pipelines.cli.generate import generate
+from videogen_pipelines.cli.models import models
+from videogen_pipelines.cli.show import show
+
+app = typer.Typer(
+    name="videogen",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(generate)
+app.command()(show)
+app.command()(models)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"videogen {importlib.metadata.version('videogen')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print and exit."),
+    ] = False,
+) -> None:
+    """Turn a manifest of prompts into video clips, every prompt exactly once.
+
+    Example: videogen generate examples/prompts.jsonl --out out
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        app(arguments, prog_name="videogen")
+    except SystemExit as ended:  # how typer ends a command, whether it went well or not
+        return ended.code if isinstance(ended.code, int) else errors.OK
+    except KeyboardInterrupt:
+        return errors.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the one place where errors become exit codes
+        return errors.report(error, as_json="--json" in arguments)
+    return errors.OK
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of the `videogen` program; SIGTERM stops it as cleanly as Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,228 @@
+"""`videogen generate`: prompts in, clips out."""
+
+from __future__ import annotations
+
+import json as json_module
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from videogen_pipelines.cli.errors import INTERRUPTED, OK, SOME_FAILED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from videogen_pipelines.generate import Outcome
+    from videogen_pipelines.inputs import Inputs
+    from videogen_pipelines.job import Job
+
+
+class BadRows(StrEnum):
+    """What happens to a manifest with bad rows."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class ExtraColumns(StrEnum):
+    """What happens to columns that are no field of a request."""
+
+    ERROR = "error"
+    METADATA = "metadata"
+    IGNORE = "ignore"
+
+
+def generate(
+    manifest: Annotated[
+        str | None,
+        typer.Argument(help="Rows of prompts: .jsonl, .csv, .parquet or .txt.", show_default=False),
+    ] = None,
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Where the clips go; run again to continue.")
+    ] = "out",
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", "-p", help="A prompt instead of a manifest; repeatable."),
+    ] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(help="What clips should not show, unless a row says otherwise.")
+    ] = None,
+    num_frames: Annotated[
+        int | None, typer.Option(help="Frames of a clip, unless a row says otherwise.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the prompts; without it a hash of each.")
+    ] = None,
+    num_samples: Annotated[
+        int | None, typer.Option(min=1, help="Clips per prompt, each with a seed of its own.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read so many rows only.")] = None,
+    column_map: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="field=column where the manifest has another name; repeatable."),
+    ] = None,
+    extra_columns: Annotated[
+        ExtraColumns, typer.Option(help="Columns that are no field of a request.")
+    ] = ExtraColumns.ERROR,
+    bad_rows: Annotated[
+        BadRows, typer.Option(help="Refuse a manifest with bad rows, or skip and report them.")
+    ] = BadRows.FAIL,
+    model: Annotated[str | None, typer.Option(help="A preset name or a model folder.")] = None,
+    gangs: Annotated[
+        int | None, typer.Option(min=1, help="Model replicas that work side by side.")
+    ] = None,
+    config: Annotated[str | None, typer.Option("--config", "-c", help="A YAML file.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A value of the configuration: sampling.eta=0.5; repeatable."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, make nothing.")
+    ] = False,
+    log_interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between progress lines outside a terminal.")
+    ] = 10.0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Make a clip for every row of a manifest, or for every --prompt.
+
+    The same command continues an interrupted run; clips that are there are not made again.
+
+    Example: videogen generate examples/prompts.jsonl --out out
+
+    Example: videogen generate --prompt "a red circle moves right" --seed 7
+    """
+    from rich.console import Console
+
+    from videogen_pipelines.config import load_run_config, override
+    from videogen_pipelines.job import Job, LoadedModel
+
+    _check_usage(manifest, prompt, seed)
+    named = {
+        "model.name": model,
+        "sampling.negative_prompt": negative_prompt,
+        "sampling.num_frames": num_frames,
+        "cluster.gangs": gangs,
+    }
+    flags = [override(path, value) for path, value in named.items() if value is not None]
+    settings = load_run_config(config, [*(overrides or []), *flags])
+    loaded = LoadedModel.read(settings.model.name)
+    inputs = _inputs(
+        manifest,
+        prompt or [],
+        loaded.defaults(settings),
+        loaded.spec.check_size,
+        seed=seed,
+        num_samples=num_samples,
+        limit=limit,
+        column_map=column_map or [],
+        extra_columns=extra_columns,
+        bad_rows=bad_rows,
+    )
+    job = Job.check(settings, loaded, inputs, out)
+    if dry_run:
+        _dry_run(job, Console(), as_json=json)
+    else:
+        _run(job, Console(), Console(stderr=True), log_interval, as_json=json)
+
+
+def _check_usage(manifest: str | None, prompts: list[str] | None, seed: int | None) -> None:
+    if (manifest is None) == (not prompts):
+        raise typer.BadParameter("give a manifest or at least one --prompt, and not both")
+    if manifest is not None and seed is not None:
+        raise typer.BadParameter("--seed belongs to --prompt; in a manifest, rows have a seed")
+
+
+def _inputs(
+    manifest: str | None,
+    prompts: list[str],
+    defaults: Any,
+    check_size: Any,
+    *,
+    seed: int | None,
+    num_samples: int | None,
+    limit: int | None,
+    column_map: list[str],
+    extra_columns: ExtraColumns,
+    bad_rows: BadRows,
+) -> Inputs:
+    from videogen_pipelines.inputs import ManifestInputs, PromptInputs
+    from videogen_pipelines.manifest import ManifestOptions, parse_column_map
+
+    if manifest is None:
+        return PromptInputs(prompts, defaults, check_size, seed, num_samples)
+    options = ManifestOptions(
+        columns=parse_column_map(column_map),
+        extra_columns=extra_columns.value,
+        num_samples=num_samples,
+        limit=limit,
+    )
+    return ManifestInputs(manifest, defaults, check_size, options, bad_rows.value)
+
+
+def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
+    from videogen_pipelines.estimate import estimate, measure_flops_per_s
+    from videogen_pipelines.generate import make_plan
+    from videogen_pipelines.summary import format_bytes, format_seconds
+
+    plan = make_plan(job)
+    cost = estimate(plan, job.model.spec, measure_flops_per_s())
+    if as_json:
+        found = {
+            "out": job.storage.uri,
+            "to_do": plan.to_do,
+            "done": plan.done,
+            "invalid": plan.invalid,
+            "tokens": cost.tokens,
+            "flops": cost.flops,
+            "estimated_seconds": cost.seconds,
+            "estimated_bytes": cost.bytes,
+        }
+        typer.echo(json_module.dumps(found, indent=2))
+        return
+    console.print(f"{job.report.path} → {job.storage.uri}, model {job.model.stamp.name}")
+    console.print(f"  clips     {plan.to_do:,} to make, {plan.done:,} done already")
+    if plan.invalid:
+        console.print(f"  bad rows  {plan.invalid:,}, to be skipped and reported")
+    console.print(f"  tokens    {cost.tokens:,} through the model")
+    console.print(
+        f"  time      about {format_seconds(cost.seconds)} on this machine's CPU "
+        "(an estimate: operations over the measured speed of a matrix product)",
+        soft_wrap=True,
+    )
+    console.print(f"  storage   about {format_bytes(cost.bytes)}")
+
+
+def _run(
+    job: Job, console: Console, progress: Console, log_interval_s: float, *, as_json: bool
+) -> None:
+    from videogen_pipelines.generate import generate as generate_clips
+    from videogen_pipelines.summary import summary_table
+
+    try:
+        outcome = generate_clips(job, progress, log_interval_s)
+    except KeyboardInterrupt:
+        progress.print("stopped at once; the same command continues")
+        raise typer.Exit(INTERRUPTED) from None
+    code = {"complete": OK, "some_failed": SOME_FAILED, "interrupted": INTERRUPTED}[outcome.state]
+    if as_json:
+        typer.echo(json_module.dumps({**outcome.to_dict(), "exit_code": code}, indent=2))
+    else:
+        console.print(summary_table(outcome.summary, outcome.uri))
+        console.print(_closing(outcome), soft_wrap=True, highlight=False)
+    raise typer.Exit(code)
+
+
+def _closing(outcome: Outcome) -> str:
+    counts = outcome.counts
+    lines = [f"{counts.done:,} of {counts.rows:,} rows are clips"]
+    if counts.failed:
+        lines[0] += f", {counts.failed:,} failed"
+    if outcome.state == "interrupted":
+        lines.append(f"interrupted with {counts.pending:,} to go; the same command continues")
+    elif counts.failed:
+        lines.append(f"why: {outcome.uri}/errors.jsonl; the same command tries them again")
+    if outcome.contact_sheet:
+        lines.append(f"contact sheet: {outcome.uri}/{outcome.contact_sheet}")
+    return "\n".join(lines)

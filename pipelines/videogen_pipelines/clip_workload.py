@@ -1,0 +1,138 @@
+"""What a rank does with one request: denoise, decode into the encoder, verify, commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videogen.errors import WeightsError
+from videogen.requests import ClipRequest
+from videogen.storage import open_storage
+from videogen_cluster.workload import Heartbeat, RankContext
+from videogen_pipelines.clip_encoder import ClipEncoder
+from videogen_pipelines.commit import commit_clip
+from videogen_pipelines.scratch import scratch_folder
+from videogen_pipelines.sidecar import ModelStamp, Provenance, Timings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from videogen.generator import VideoGenerator
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """What is the same for all clips of a run.
+
+    `model` is a name or an absolute folder, `stamp` what the coordinator found there, and `device`
+    "auto" for whatever the rank was given.
+    """
+
+    model: str
+    stamp: ModelStamp
+    sampler_version: str
+    out_uri: str
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str | None = None
+    codec: str = "h264"
+    crf: int | None = None
+
+
+class GenerateWorkload:
+    """Makes clips; items hold `request` (a `ClipRequest` as JSON types) and `clip_id`."""
+
+    def __init__(self, settings: ClipSettings) -> None:
+        self.settings = settings
+
+    def setup(self, context: RankContext) -> None:
+        """Load the model and open the output.
+
+        Raises:
+            WeightsError: the model here is not the one that the coordinator planned with.
+        """
+        import torch
+
+        from videogen.loading import load_generator
+
+        torch.set_num_threads(context.num_threads)
+        chosen = self.settings
+        self._generator: VideoGenerator = load_generator(
+            chosen.model,
+            context.device if chosen.device == "auto" else chosen.device,
+            chosen.dtype,
+            chosen.attention,
+        )
+        self._check_digest(self._generator.spec.digest)
+        self._storage = open_storage(chosen.out_uri)
+        self._scratch = scratch_folder(self._storage)
+
+    def compute(
+        self, item: Mapping[str, Any], heartbeat: Heartbeat
+    ) -> Callable[[], dict[str, Any]]:
+        """Denoise and decode one clip; the returned rest encodes its end, verifies and commits."""
+        request = ClipRequest.model_validate(item["request"])
+        provenance = Provenance(
+            request=request,
+            clip_id=item["clip_id"],
+            model=self.settings.stamp,
+            sampler_version=self.settings.sampler_version,
+            attempts=item["attempt"],
+            warnings=tuple(self._generator.warnings(request)),
+        )
+        started = time.perf_counter()
+        latents = self._generator.denoise(request, lambda n, of: heartbeat("denoise", n, of))
+        denoised = time.perf_counter()
+        path = self._scratch / f"{request.id}.{item['attempt']}.mp4"
+        encoder = self._decode(latents, path, provenance, heartbeat)
+        timings = Timings(denoise_s=denoised - started, decode_s=time.perf_counter() - denoised)
+        return lambda: self._finish(encoder, path, provenance, timings, heartbeat)
+
+    def _decode(
+        self, latents: Tensor, path: Path, provenance: Provenance, heartbeat: Heartbeat
+    ) -> ClipEncoder:
+        request = provenance.request
+        encoder = ClipEncoder(
+            path,
+            request,
+            self.settings.codec,
+            self.settings.crf,
+            provenance.container_metadata(),
+            lambda n: heartbeat("encode", n, request.num_frames),
+        )
+        try:
+            for frames in self._generator.decode(latents):
+                encoder.put(frames)
+                heartbeat("decode", 0, request.num_frames)
+        except BaseException:
+            encoder.abort()
+            raise
+        return encoder
+
+    def _finish(
+        self,
+        encoder: ClipEncoder,
+        path: Path,
+        provenance: Provenance,
+        timings: Timings,
+        heartbeat: Heartbeat,
+    ) -> dict[str, Any]:
+        try:
+            encode_s = encoder.close()
+            heartbeat("commit", 0, 1)
+            timings = timings.model_copy(update={"encode_s": encode_s})
+            result = commit_clip(self._storage, path, replace(provenance, timings=timings))
+            return result.outcome()
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _check_digest(self, found: str) -> None:
+        expected = self.settings.stamp.digest
+        if found != expected:
+            raise WeightsError(
+                f"model '{self.settings.model}': got digest {found[:12]} on this node, expected "
+                f"{expected[:12]} as on the coordinator's. Fix: install the same model everywhere."
+            )

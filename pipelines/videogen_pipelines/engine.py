@@ -1,0 +1,66 @@
+"""Runs the items of a job on Ray: the one place where a program and the cluster meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from videogen.errors import ConfigError
+from videogen_cluster.listener import Listener
+from videogen_cluster.scheduler import Limits
+from videogen_cluster.session import Cluster, ray_session
+from videogen_pipelines.clip_workload import GenerateWorkload
+from videogen_pipelines.config import RunConfig
+from videogen_pipelines.job import Job
+
+if TYPE_CHECKING:
+    from videogen_cluster.placement import Layout
+
+Items = Iterable[tuple[str, Mapping[str, Any]]]
+Engine = Callable[[Job, Items, Listener], bool]
+"""Makes items, tells the listener, and returns whether it was stopped with some left."""
+
+
+def run_on_ray(job: Job, items: Items, listener: Listener) -> bool:
+    """Make `items` on a Ray of our own, or on the cluster that the configuration names.
+
+    Ctrl-C and SIGTERM let clips in flight finish for a few seconds.
+
+    Raises:
+        ConfigError: the cluster is smaller than the configuration asks for.
+        ClusterError: Ray cannot be started or joined, or gangs keep failing.
+    """
+    with ray_session(job.config.cluster.address) as cluster:
+        # Importing these imports Ray, which reads the environment that the session has set.
+        from videogen_cluster.driver import Driver, EngineOptions
+        from videogen_cluster.interrupts import drain_on_signal
+
+        limits = Limits(
+            max_attempts=job.config.cluster.max_attempts,
+            max_gang_deaths=job.config.cluster.max_gang_deaths,
+        )
+        options = EngineOptions(limits, job.config.cluster.hang_timeout_s)
+        layout = _layout(job.config, cluster)
+        driver = Driver(GenerateWorkload(job.settings()), layout, cluster, options, listener)
+        with drain_on_signal(driver.stop):
+            return driver.run(items).interrupted
+
+
+def _layout(config: RunConfig, cluster: Cluster) -> Layout:
+    from videogen_cluster.placement import plan_layout
+
+    device = config.model.device
+    if device not in ("auto", "cpu") and cluster.gpus < 1:
+        raise ConfigError(
+            f"model.device: got '{device}', expected 'cpu' or 'auto', because the cluster has no "
+            "GPU. Fix: leave model.device out."
+        )
+    gangs = config.cluster.gangs
+    return plan_layout(
+        cluster.cpus,
+        cluster.gpus,
+        world_size=config.cluster.gang.world_size,
+        num_gangs=None if gangs == "auto" else gangs,
+        cpus_per_rank=config.cluster.cpus_per_rank,
+        use_gpus=device != "cpu",
+    )

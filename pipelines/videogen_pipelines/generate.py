@@ -1,0 +1,235 @@
+"""The program `generate`: everything asked for, minus everything committed, made by gangs.
+
+The coordinator keeps nothing that storage does not have: kill it and the same command continues.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+from rich.console import Console
+
+from videogen.requests import ClipRequest
+from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.listener import Listener, Snapshot
+from videogen_cluster.scheduler import Completed, DeadLettered, Requeued
+from videogen_pipelines.committed import orphans, read_committed, read_sidecars
+from videogen_pipelines.engine import Engine, run_on_ray
+from videogen_pipelines.job import Job
+from videogen_pipelines.manifest import InvalidRow
+from videogen_pipelines.plan import Plan, PlannedClip
+from videogen_pipelines.progress import Progress
+from videogen_pipelines.results import ResultRow, RunCounts
+from videogen_pipelines.run_directory import RunDirectory
+from videogen_pipelines.scratch import clean_scratch
+from videogen_pipelines.summary import RunSummary
+
+State = Literal["complete", "some_failed", "interrupted"]
+SHEET_CLIPS = 12
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    state: State
+    uri: str
+    counts: RunCounts
+    summary: RunSummary
+    contact_sheet: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only."""
+        return {
+            "state": self.state,
+            "out": self.uri,
+            "rows": self.counts.rows,
+            "done": self.counts.done,
+            "failed": self.counts.failed,
+            "pending": self.counts.pending,
+            "contact_sheet": self.contact_sheet,
+            "summary": self.summary.to_dict(),
+        }
+
+
+def make_plan(job: Job) -> Plan:
+    """What a run would do, without writing anything.
+
+    Raises:
+        OutputConflictError: ids of the manifest hold other clips already.
+    """
+    return _plan(job, RunDirectory(job.storage), read_committed(job.storage))
+
+
+def generate(
+    job: Job, console: Console, log_interval_s: float = 10.0, engine: Engine = run_on_ray
+) -> Outcome:
+    """Run a job to its end, or until it is interrupted.
+
+    Args:
+        console: where progress goes.
+        engine: what makes the clips.
+
+    Raises:
+        OutputConflictError: ids hold other clips already; nothing was made.
+        StorageError: the output cannot be written, or another process writes there.
+        ConfigError: the cluster is smaller than the configuration asks for.
+        ClusterError: Ray cannot be started or joined, or gangs keep failing.
+    """
+    started = time.monotonic()
+    with RunDirectory(job.storage) as run:
+        run.initialise(job.record())
+        clean_scratch(job.storage)
+        committed = run.committed()
+        _adopt_orphans(job, run, committed)
+        plan = _plan(job, run, committed)
+        progress = Progress(plan.to_do, console, log_interval_s)
+        progress.say(_opening(plan))
+        listener = RunListener(run, progress)
+        items = _items(job, run, committed)
+        try:
+            with progress if plan.to_do else nullcontext():
+                # With nothing to make, the bad rows are still to be recorded.
+                interrupted = engine(job, items, listener) if plan.to_do else any(items)
+        finally:
+            clean_scratch(job.storage)
+        return _end(job, run, plan, listener, interrupted, time.monotonic() - started)
+
+
+class RunListener(Listener):
+    """Writes what happens into the ledger and onto the screen."""
+
+    def __init__(self, run: RunDirectory, progress: Progress) -> None:
+        self._run = run
+        self._progress = progress
+        self._stopping = False
+        self.done = 0
+        self.failed = 0
+
+    def completed(self, decision: Completed) -> None:
+        self.done += 1
+        self._run.record_done(decision.record)
+
+    def dead_lettered(self, decision: DeadLettered) -> None:
+        self.failed += 1
+        failure = decision.failure
+        self._run.record_failure(
+            decision.item_id, failure.error_class, failure.message, decision.attempts
+        )
+        self._progress.say(
+            f"failed {decision.item_id} after {decision.attempts} attempts: {_why(failure)}"
+        )
+
+    def requeued(self, decision: Requeued) -> None:
+        if decision.failure.error_class is not ErrorClass.CANCELLED:
+            self._progress.say(f"again {decision.item_id}: {_why(decision.failure)}")
+
+    def gang_lost(self, gang: int, failure: Failure) -> None:
+        self._progress.say(f"lost gang {gang}: {_why(failure)}")
+
+    def progress(self, snapshot: Snapshot) -> None:
+        self._run.tick()
+        if snapshot.stopping and not self._stopping:
+            self._stopping = True
+            self._progress.say("stopping: clips in flight may finish; once more to stop at once")
+        self._progress.update(snapshot)
+
+
+def _why(failure: Failure) -> str:
+    return f"{failure.error_class}: {failure.message}"
+
+
+def _opening(plan: Plan) -> str:
+    parts = [f"{plan.to_do:,} clips to make", f"{plan.done:,} done already"]
+    if plan.invalid:
+        parts.append(f"{plan.invalid:,} bad rows skipped")
+    return ", ".join(parts)
+
+
+def _plan(job: Job, run: RunDirectory, committed: dict[str, str]) -> Plan:
+    """Count the rows, and find the ids that hold other clips, in one pass."""
+    plan = Plan()
+
+    def planned() -> Iterator[tuple[str, str]]:
+        for row in job.rows(committed):
+            plan.add(row)
+            if isinstance(row, PlannedClip):
+                yield row.request.id, row.clip_id
+
+    run.check_conflicts(planned(), committed)
+    return plan
+
+
+def _adopt_orphans(job: Job, run: RunDirectory, committed: dict[str, str]) -> None:
+    """Commit the clips whose makers died between the clip and its sidecar."""
+    names = set(orphans(job.storage, committed))
+    if not names:
+        return
+    wanted = {
+        row.request.id: job.provenance(row)
+        for row in job.rows(committed)
+        if isinstance(row, PlannedClip) and row.request.id in names
+    }
+    run.adopt_orphans(committed, wanted.get)
+
+
+def _items(
+    job: Job, run: RunDirectory, committed: dict[str, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is still to be made; bad rows are recorded in passing."""
+    for row in job.rows(committed):
+        if isinstance(row, InvalidRow):
+            run.record_failure(row.id, ErrorClass.INVALID_REQUEST, row.reason, attempts=0)
+        elif not row.done:
+            yield row.request.id, row.payload()
+
+
+def _end(
+    job: Job,
+    run: RunDirectory,
+    plan: Plan,
+    listener: RunListener,
+    interrupted: bool,
+    elapsed_s: float,
+) -> Outcome:
+    if interrupted:
+        done, failed = plan.done + listener.done, plan.invalid + listener.failed
+        counts = RunCounts(plan.total, done, failed, plan.total - done - failed)
+    else:
+        counts = run.finish(_result_rows(job))
+    state: State = "some_failed" if counts.failed or counts.pending else "complete"
+    return Outcome(
+        state="interrupted" if interrupted else state,
+        uri=job.storage.uri,
+        counts=counts,
+        summary=run.summary(elapsed_s),
+        contact_sheet=None if interrupted else _contact_sheet(job, listener.done),
+    )
+
+
+def _result_rows(job: Job) -> Iterator[ResultRow]:
+    for row in job.rows({}):
+        if isinstance(row, InvalidRow):
+            yield ResultRow(row.id, None, None)
+        else:
+            yield ResultRow(row.request.id, row.clip_id, row.request)
+
+
+def _contact_sheet(job: Job, made: int) -> str | None:
+    """Draw the first clips of the manifest, unless there is nothing new to draw."""
+    from videogen_pipelines.contact_sheet import SHEET_KEY, write_contact_sheet
+
+    if not job.config.output.contact_sheet:
+        return None
+    if made == 0 and job.storage.exists(SHEET_KEY):
+        return SHEET_KEY
+    requests = job.inputs.requests(job.report)
+    ids = (request.id for request in requests if isinstance(request, ClipRequest))
+    sidecars = islice(read_sidecars(job.storage, islice(ids, 2 * SHEET_CLIPS)), SHEET_CLIPS)
+    title = f"{job.report.path} · model {job.model.stamp.name}"
+    return write_contact_sheet(job.storage, sidecars, title)

@@ -1,0 +1,116 @@
+"""What a run is asked for: the rows of a manifest, or prompts from the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from videogen.requests import ClipRequest, SamplingDefaults
+from videogen_pipelines.manifest import (
+    InvalidRow,
+    ManifestError,
+    ManifestOptions,
+    ManifestReport,
+    RowError,
+    iter_requests,
+    validate_manifest,
+)
+from videogen_pipelines.manifest.columns import Columns
+from videogen_pipelines.manifest.identity import Identities
+from videogen_pipelines.manifest.readers import RawRow
+from videogen_pipelines.manifest.rows import CheckSize, ResolvedRow, RowResolver
+
+BadRows = Literal["fail", "skip"]
+PROMPTS_URI = "--prompt"
+
+
+class Inputs(Protocol):
+    """A first pass that checks everything, then as many passes over the requests as needed."""
+
+    def check(self) -> ManifestReport:
+        """Check all rows; keeps none of them."""
+        ...
+
+    def requests(self, report: ManifestReport) -> Iterator[ClipRequest | InvalidRow]:
+        """The clips in order; bad rows as `InvalidRow` if they are to be skipped."""
+        ...
+
+
+@dataclass(frozen=True)
+class ManifestInputs:
+    """The rows of a file."""
+
+    path: str
+    defaults: SamplingDefaults
+    check_size: CheckSize
+    options: ManifestOptions = field(default_factory=ManifestOptions)
+    bad_rows: BadRows = "fail"
+
+    def check(self) -> ManifestReport:
+        report = validate_manifest(self.path, self.defaults, self.check_size, self.options)
+        if self.bad_rows == "fail":
+            report.raise_if_bad()
+        return report
+
+    def requests(self, report: ManifestReport) -> Iterator[ClipRequest | InvalidRow]:
+        return iter_requests(
+            self.path,
+            self.defaults,
+            self.check_size,
+            self.options,
+            bad_rows=self.bad_rows,
+            digest=report.digest,
+        )
+
+
+@dataclass(frozen=True)
+class PromptInputs:
+    """Prompts, each a row that says nothing else but, if given, the seed."""
+
+    prompts: Sequence[str]
+    defaults: SamplingDefaults
+    check_size: CheckSize
+    seed: int | None = None
+    num_samples: int | None = None
+
+    def check(self) -> ManifestReport:
+        rows = self._resolve()
+        errors = [
+            RowError.of(PROMPTS_URI, row.raw.number, row.raw.where, problem)
+            for row in rows
+            for problem in row.problems
+        ]
+        if errors:
+            raise ManifestError(errors, sum(bool(row.problems) for row in rows))
+        content = json.dumps(self._rows(), sort_keys=True).encode()
+        return ManifestReport(
+            path=PROMPTS_URI,
+            digest=hashlib.sha256(content).hexdigest(),
+            num_rows=len(rows),
+            num_clips=sum(len(row.requests) for row in rows),
+            num_bad_rows=0,
+            errors=(),
+        )
+
+    def requests(self, report: ManifestReport) -> Iterator[ClipRequest | InvalidRow]:
+        for row in self._resolve():
+            yield from row.requests
+
+    def _rows(self) -> list[dict[str, Any]]:
+        seed = {} if self.seed is None else {"seed": self.seed}
+        return [{"prompt": prompt, **seed} for prompt in self.prompts]
+
+    def _resolve(self) -> list[ResolvedRow]:
+        resolver = RowResolver(
+            Columns({}, "error"),
+            Identities(self.num_samples, "prompt"),
+            self.defaults,
+            check_size=self.check_size,
+        )
+        return [
+            resolver.resolve(RawRow(number, f"prompt {number}", values))
+            for number, values in enumerate(self._rows(), start=1)
+        ]

@@ -1,0 +1,122 @@
+"""`Job`: one run of `generate`, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from videogen.defaults import SAMPLER_VERSION, sampling_defaults
+from videogen.errors import ConfigError
+from videogen.models.spec import ModelSpec, read_spec, resolve_model
+from videogen.requests import SamplingDefaults
+from videogen.storage import Storage, open_storage
+from videogen_pipelines.clip_workload import ClipSettings
+from videogen_pipelines.config import ClusterSection, RunConfig
+from videogen_pipelines.inputs import Inputs
+from videogen_pipelines.manifest import InvalidRow, ManifestReport
+from videogen_pipelines.plan import PlannedClip, Planner
+from videogen_pipelines.run_record import RunRecord
+from videogen_pipelines.sidecar import ModelStamp, Provenance
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What the coordinator knows of a model: its description, never its weights.
+
+    `name` finds it on every node: a preset's name, or an absolute folder.
+    """
+
+    name: str
+    spec: ModelSpec
+    stamp: ModelStamp
+
+    @classmethod
+    def read(cls, name: str) -> LoadedModel:
+        """Find a model and read its `model.yaml`.
+
+        Raises:
+            WeightsError: there is no such model.
+            ConfigError: its description is wrong.
+        """
+        folder = resolve_model(name)
+        spec = read_spec(folder)
+        is_folder = folder == Path(name).expanduser()
+        stamp = ModelStamp(name=spec.name, digest=spec.digest)
+        return cls(str(folder.resolve()) if is_folder else name, spec, stamp)
+
+    def defaults(self, config: RunConfig) -> SamplingDefaults:
+        """What a row that says nothing gets: package, then model, then configuration."""
+        return sampling_defaults(self.spec.name, self.spec.sampling).merged(config.sampling)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to make, with what, and where to put it."""
+
+    config: RunConfig
+    model: LoadedModel
+    inputs: Inputs
+    report: ManifestReport
+    storage: Storage
+
+    @classmethod
+    def check(cls, config: RunConfig, model: LoadedModel, inputs: Inputs, out: str) -> Job:
+        """Check all that can be checked without writing anything.
+
+        Raises:
+            InvalidRequestError: rows are bad and not to be skipped; names all of them.
+            ConfigError: the cluster section asks for what cannot be.
+            StorageError: `out` names no storage.
+        """
+        _check_cluster(config.cluster)
+        storage = open_storage(out)
+        return cls(config, model, inputs, inputs.check(), storage)
+
+    def record(self) -> RunRecord:
+        """What `run.json` says of it."""
+        return RunRecord.of(
+            config=self.config.resolved(),
+            manifest_uri=self.report.path,
+            manifest_digest=self.report.digest,
+            model_name=self.model.stamp.name,
+            model_digest=self.model.stamp.digest,
+            num_rows=self.report.num_rows,
+        )
+
+    def rows(self, committed: Mapping[str, str]) -> Iterator[PlannedClip | InvalidRow]:
+        """All rows in order, compared with what is committed."""
+        planner = Planner(self.model.stamp.digest, SAMPLER_VERSION, committed)
+        return planner.rows(self.inputs.requests(self.report))
+
+    def provenance(self, clip: PlannedClip) -> Provenance:
+        """How a clip of this job comes to be."""
+        return Provenance(clip.request, clip.clip_id, self.model.stamp, SAMPLER_VERSION)
+
+    def settings(self) -> ClipSettings:
+        """What every rank needs to know."""
+        return ClipSettings(
+            model=self.model.name,
+            stamp=self.model.stamp,
+            sampler_version=SAMPLER_VERSION,
+            out_uri=self.storage.uri,
+            device=self.config.model.device,
+            dtype=self.config.model.dtype,
+            attention=self.config.model.attention,
+            codec=self.config.output.codec,
+            crf=self.config.output.crf,
+        )
+
+
+def _check_cluster(cluster: ClusterSection) -> None:
+    if cluster.gang.world_size != 1:
+        raise ConfigError(
+            f"cluster.gang: got {cluster.gang.world_size} ranks (seq_degree × cfg_degree), "
+            "expected 1: this version runs a model on one rank. Fix: raise cluster.gangs instead."
+        )
+    if cluster.max_gang_deaths <= cluster.max_attempts:
+        raise ConfigError(
+            f"cluster.max_gang_deaths: got {cluster.max_gang_deaths}, expected more than "
+            f"cluster.max_attempts ({cluster.max_attempts}), because one bad clip may cost that "
+            "many gangs. Fix: raise cluster.max_gang_deaths."
+        )
