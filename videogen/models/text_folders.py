@@ -9,7 +9,7 @@ from pathlib import Path
 from videogen.errors import WeightsError
 from videogen.registry import Registry
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,187 @@
+"""What a model is and what its clips cost, in numbers that a table or a program can show."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videogen.defaults import sampling_defaults
+from videogen.errors import ConfigError, WeightsError
+from videogen.models import cost
+from videogen.models.config import DiTConfig, TextConfig
+from videogen.models.presets import PRESETS, ParameterCounts, count_parameters
+from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
+from videogen.registry import did_you_mean
+
+ATTENTION_KINDS = ("factorized", "joint")
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class AttentionCost:
+    """One kind of attention at one clip size; operations of one forward of the DiT."""
+
+    pairs: int
+    """Query-key pairs that each head of each block compares."""
+    attention_flops: int
+    forward_flops: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes while one clip is made."""
+
+    weights_bytes: int
+    """DiT and word encoder in the dtype, VAE in float32; no pretrained text encoder."""
+    activations_bytes: int
+    decode_bytes: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """Denoising and decoding follow each other, so their memory is not added up."""
+        return self.weights_bytes + max(self.activations_bytes, self.decode_bytes)
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A model and its costs at one clip size."""
+
+    name: str
+    description: str
+    folder: str | None
+    """Where its weights are; None where it has yet to be trained."""
+    parameters: ParameterCounts
+    dit: DiTConfig
+    text: TextConfig
+    num_frames: int
+    height: int
+    width: int
+    num_inference_steps: int
+    latent_shape: cost.LatentShape
+    num_tokens: int
+    compression_ratio: float
+    attention: dict[str, AttentionCost]
+    clip_flops: int
+    """All denoising steps with guidance, and the decoding."""
+    estimated_s: float | None
+    """Seconds that `clip_flops` take, if a rate was given."""
+    memory: dict[str, Memory]
+
+    @property
+    def attention_ratio(self) -> float:
+        """How many times more operations joint attention takes than factorized attention."""
+        joint, factorized = self.attention["joint"], self.attention["factorized"]
+        return joint.attention_flops / factorized.attention_flops
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only."""
+        plain = dataclasses.asdict(self)
+        plain["parameters"]["total"] = self.parameters.total
+        plain["attention_ratio"] = self.attention_ratio
+        for dtype, memory in self.memory.items():
+            plain["memory"][dtype]["peak_bytes"] = memory.peak_bytes
+        return plain
+
+
+@dataclass(frozen=True)
+class Size:
+    """A clip size to cost a model at; None takes the model's own."""
+
+    num_frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+
+
+def find_model(name: str) -> tuple[ModelSpec, str | None]:
+    """The description of a preset or of a model folder, and the folder if it has weights.
+
+    Raises:
+        ConfigError: no preset and no folder has that name.
+    """
+    try:
+        folder = resolve_model(name)
+    except WeightsError as error:
+        if name in PRESETS:
+            return PRESETS[name].spec(), None
+        raise ConfigError(
+            f"model: got '{name}', {did_you_mean(name, list(PRESETS))} "
+            f"Fix: name one of these, or a folder that holds {SPEC_FILE}."
+        ) from error
+    spec = read_spec(folder)
+    return spec, str(folder) if _has_weights(folder, spec) else None
+
+
+def _has_weights(folder: Path, spec: ModelSpec) -> bool:
+    return bool(spec.files) and all((folder / file).is_file() for file in spec.files)
+
+
+def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> ModelSummary:
+    """Cost a preset or a model folder at a clip size.
+
+    Args:
+        flops_per_s: sustained rate of the device, to estimate seconds.
+
+    Raises:
+        ConfigError: no preset and no folder has that name, or its description is wrong.
+        InvalidRequestError: the model cannot make clips of that size.
+    """
+    spec, folder = find_model(name)
+    own = sampling_defaults(spec.name, spec.sampling).model_dump()
+    said = {key: value for key, value in dataclasses.asdict(size).items() if value is not None}
+    clip: dict[str, int] = {key: (own | said)[key] for key in dataclasses.asdict(size)}
+    spec.check_size(**clip)
+    shape, parameters = spec.latent_shape(**clip), count_parameters(spec)
+    clip_flops = cost.clip_flops(
+        spec.dit,
+        spec.vae,
+        shape,
+        num_text_tokens=spec.text.max_tokens,
+        num_inference_steps=own["num_inference_steps"],
+    )
+    return ModelSummary(
+        name=spec.name,
+        description=PRESETS[name].description if name in PRESETS else "",
+        folder=folder,
+        parameters=parameters,
+        dit=spec.dit,
+        text=spec.text,
+        **clip,
+        num_inference_steps=own["num_inference_steps"],
+        latent_shape=shape,
+        num_tokens=cost.num_tokens(spec.dit, shape),
+        compression_ratio=cost.compression_ratio(spec.vae, **clip),
+        attention={kind: _attention_cost(spec, shape, kind) for kind in ATTENTION_KINDS},
+        clip_flops=clip_flops,
+        estimated_s=cost.estimate_seconds(clip_flops, flops_per_s) if flops_per_s else None,
+        memory={
+            dtype: _memory(spec, parameters, shape, clip["height"], clip["width"], dtype)
+            for dtype in DTYPES
+        },
+    )
+
+
+def _attention_cost(spec: ModelSpec, shape: cost.LatentShape, kind: Any) -> AttentionCost:
+    dit = dataclasses.replace(spec.dit, attention=kind)
+    flops = cost.forward_flops(dit, shape, spec.text.max_tokens)
+    return AttentionCost(cost.attention_pairs(dit, shape), flops.self_attention, flops.total)
+
+
+def _memory(
+    spec: ModelSpec,
+    parameters: ParameterCounts,
+    shape: cost.LatentShape,
+    height: int,
+    width: int,
+    dtype_name: str,
+) -> Memory:
+    dtype = DTYPES[dtype_name]
+    in_dtype = cost.weight_bytes(parameters.dit + (parameters.text or 0), dtype)
+    return Memory(
+        weights_bytes=in_dtype + cost.weight_bytes(parameters.vae, torch.float32),
+        activations_bytes=cost.activation_bytes(spec.dit, shape, dtype),
+        decode_bytes=cost.decode_peak_bytes(spec.vae, height, width),
+    )
