@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,11 +95,12 @@ def _label_band(text: str, width: int) -> np.ndarray:
     band = Image.fromarray(_blank(SHEET_FONT_PX + 2 * SHEET_GAP_PX, width))
     draw = ImageDraw.Draw(band)
     font = ImageFont.load_default(SHEET_FONT_PX)
-    text = shown = " ".join(text.split())
-    while shown and draw.textlength(shown, font) > width - 2 * SHEET_GAP_PX:
-        text = text[:-1]
-        shown = text.rstrip() + "…" if text else ""
-    draw.text((SHEET_GAP_PX, 2), shown, fill=(SHEET_TEXT,) * 3, font=font)
+    text, room = " ".join(text.split()), width - 2 * SHEET_GAP_PX
+    if draw.textlength(text, font) > room:
+        lengths = range(len(text))
+        fits = bisect_right(lengths, room, key=lambda n: draw.textlength(text[:n] + "…", font))
+        text = text[: fits - 1] + "…" if fits else ""
+    draw.text((SHEET_GAP_PX, 2), text, fill=(SHEET_TEXT,) * 3, font=font)
     return np.asarray(band)
 
 

@@ -125,10 +125,11 @@ class VideoWriter:
     def abort(self) -> None:
         """Drop what was written since opening; the target stays as it was."""
         container, self._container = self._container, None
-        if container is not None:
-            # Closing writes a trailer nobody will read; what made us abort is the error to report.
-            with suppress(FFmpegError):
-                container.close()
+        if container is None:
+            return
+        # Closing writes a trailer nobody will read; what made us abort is the error to report.
+        with suppress(FFmpegError):
+            container.close()
         self._temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
