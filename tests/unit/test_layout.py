@@ -13,7 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import typer.core
+import typer.main
 import yaml
+
+from videogen_pipelines.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 500
@@ -26,6 +30,8 @@ UNSAFE_LOADS = re.compile(
 )
 MARKDOWN_LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+PLACEHOLDER = re.compile(r"@@\w+@@|\b(?:TODO|FIXME|TBD)\b")
+PROGRAM_COMMAND = re.compile(r"^\s*(?:\$ )?videogen ([a-z]+)", re.MULTILINE)
 MAKE_COMMAND = re.compile(r"^\s*(?:\$ )?make ((?:[a-z][a-z-]* ?)+)", re.MULTILINE)
 
 # What a package must not bring in, so that it runs on a bare machine with an accelerator.
@@ -163,6 +169,20 @@ def test_make_commands_in_the_documents_exist(file: Path) -> None:
     blocks = "\n".join(CODE_BLOCK.findall(file.read_text()))
 
     assert {word for found in MAKE_COMMAND.findall(blocks) for word in found.split()} <= targets
+
+
+@pytest.mark.parametrize("file", tracked("*.md"), ids=lambda file: str(file.relative_to(ROOT)))
+def test_videogen_commands_in_the_documents_exist(file: Path) -> None:
+    blocks = "\n".join(CODE_BLOCK.findall(file.read_text()))
+    program = typer.main.get_command(app)
+
+    assert isinstance(program, typer.core.TyperGroup)
+    assert set(PROGRAM_COMMAND.findall(blocks)) <= set(program.commands)
+
+
+@pytest.mark.parametrize("file", tracked("*.md"), ids=lambda file: str(file.relative_to(ROOT)))
+def test_the_documents_are_finished(file: Path) -> None:
+    assert PLACEHOLDER.findall(file.read_text()) == []
 
 
 def test_the_makefile_offers_what_is_promised() -> None:
