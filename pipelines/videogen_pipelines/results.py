@@ -140,7 +140,7 @@ def _places(index: pa.Table, condition: pc.Expression) -> dict[str, int]:
 def write_results(storage: Storage, rows: Iterable[ResultRow], outcomes: Outcomes) -> RunCounts:
     """Write all parts and `errors.jsonl`, in the order of `rows`, replacing older ones.
 
-    Memory grows with the number of outcomes (about 0.6 GB a million, measured), not with the prompts.
+    Memory grows with the number of outcomes, about 0.6 GB a million, not with the prompts.
 
     Raises:
         StorageError: the storage failed.

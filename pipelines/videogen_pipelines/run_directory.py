@@ -44,6 +44,7 @@ class RunDirectory:
         self._context = ExitStack()
         self._ledger: LedgerWriter | None = None
         self._record: RunRecord | None = None
+        self._withdrawn: bytes | None = None
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -75,6 +76,8 @@ class RunDirectory:
             StorageError: the storage failed.
         """
         self.storage.clean_temporary()
+        if self.storage.exists(SUCCESS_KEY):
+            self._withdrawn = self.storage.read(SUCCESS_KEY)
         self.storage.delete(SUCCESS_KEY)
         self._record = write_run_record(self.storage, record)
         self._ledger = LedgerWriter(self.storage, next_epoch(self.storage))
@@ -113,11 +116,15 @@ class RunDirectory:
     ) -> None:
         """Check (id, clip_id) pairs against what is committed, before any work starts.
 
+        On a conflict a `_SUCCESS` that `initialise` withdrew comes back: nothing has changed.
+
         Raises:
             OutputConflictError: an id holds another clip; the message names the first few.
         """
         conflicts = [name for name, clip in planned if committed.get(name, clip) != clip]
         if conflicts:
+            if self._withdrawn is not None:
+                self.storage.put(SUCCESS_KEY, self._withdrawn)
             named = "; ".join(self._describe(name) for name in conflicts[:_NAMED])
             raise OutputConflictError(
                 f"{self.storage.uri}: got {len(conflicts)} ids that hold other clips already "

@@ -235,6 +235,19 @@ def test_conflicts_are_found_before_any_work_and_named(storage: LocalStorage, cl
     assert "'new'" not in str(caught.value)
 
 
+def test_a_refused_command_leaves_a_complete_run_complete(
+    storage: LocalStorage, clips: Any
+) -> None:
+    generate(storage, clips, [])
+    before = storage.read("_SUCCESS")
+    with RunDirectory(storage) as run:
+        run.initialise(RECORD)
+        assert not storage.exists("_SUCCESS")
+        with pytest.raises(OutputConflictError):
+            run.check_conflicts([("a", "another clip")], run.committed())
+    assert storage.read("_SUCCESS") == before
+
+
 def test_orphans_the_manifest_does_not_ask_for_are_left_alone(
     storage: LocalStorage, clips: Any
 ) -> None:
