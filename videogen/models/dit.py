@@ -89,10 +89,12 @@ class SpacetimeDiT(nn.Module):
         windowed = config.attention == "windowed"
         if config.attention == "factorized" or not (windowed or config.causal):
             return None
-        frame = torch.arange(t, device=device).repeat_interleave(s)
+        frame = torch.arange(t, device=device)
         distance = frame[:, None] - frame[None, :]
-        mask = distance.abs() <= config.window if windowed else torch.ones_like(distance).bool()
-        return mask & (distance >= 0) if config.causal else mask
+        seen = distance.abs() <= config.window if windowed else torch.ones_like(distance).bool()
+        if config.causal:
+            seen &= distance >= 0
+        return seen.repeat_interleave(s, dim=0).repeat_interleave(s, dim=1)
 
 
 def _check_divisible(h: int, w: int, p: int, q: int) -> None:
