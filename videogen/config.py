@@ -61,7 +61,7 @@ def parse_yaml(text: str, source: str) -> Any:
         ConfigError: it is not YAML, or a mapping names a key twice; says line and column.
     """
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        return _StrictLoader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
