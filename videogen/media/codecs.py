@@ -62,6 +62,8 @@ class Codec:
         return crf
 
 
+# x264's mbtree depends on what memory held before: the same frames gave other bytes and pixels.
+_X264 = {"preset": "faster", "x264-params": "mbtree=0"}
 # In x265 4.2 cutree writes past its buffers for widths of 34 to 48 pixels (seen with valgrind), and
 # with B-frames clips of one or two frames get undefined timestamps. `hash` puts a checksum of every
 # picture into the stream.
@@ -79,11 +81,11 @@ CODECS: Registry[Codec] = Registry(
     {
         codec.name: codec
         for codec in (
-            Codec("h264", (Encoder("libx264", {"preset": "faster"}),), crf=17, max_crf=51),
+            Codec("h264", (Encoder("libx264", _X264),), crf=17, max_crf=51),
             Codec(
                 "hevc",
                 (Encoder("libx265", {"preset": "superfast", "x265-params": _X265}),),
-                crf=18,
+                crf=20,
                 max_crf=51,
                 min_side_px=16,
                 tag="hvc1",  # the default, hev1, does not play on Apple's systems
