@@ -15,6 +15,7 @@ from videogen_pipelines.cli import errors
 from videogen_pipelines.cli.generate import generate
 from videogen_pipelines.cli.models import models
 from videogen_pipelines.cli.show import show
+from videogen_pipelines.cli.train import app as train
 
 app = typer.Typer(
     name="videogen",
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(show)
 app.command()(models)
+app.add_typer(train, name="train")
 
 
 def _print_version(wanted: bool) -> None:
