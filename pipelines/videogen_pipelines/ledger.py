@@ -151,7 +151,7 @@ def read_done(storage: Storage) -> dict[str, str]:
         done.update(
             (name, clip)
             for name, clip, state in zip(names, clips, states, strict=True)
-            if state == "done" and clip is not None
+            if state == "done" and name is not None and clip is not None
         )
     return done
 
