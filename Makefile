@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= out/demo
 PYTEST_ARGS ?=
+BENCH_PROMPTS ?= examples/prompts.txt
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -56,6 +57,7 @@ format: setup ## rewrite the sources in the project's style
 
 bench: setup ## measure time and memory on this machine
 	$(BIN)/python -m pytest -m benchmark -s $(PYTEST_ARGS)
+	$(BIN)/python scripts/bench_throughput.py $(BENCH_PROMPTS)
 
 constraints: setup ## record the versions that are installed now in constraints.txt
 	@{ sed '/^[^#]/,$$d' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
