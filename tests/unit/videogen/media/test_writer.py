@@ -26,6 +26,11 @@ REUSE_TMP = settings(
 PROMPT = "a “red” circle\nmoves right\tslowly = 1;2#3\\ 🟥 日本語 é́ \u202e end"
 
 
+def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("codec", list(CODECS))
 @pytest.mark.parametrize("fps", [8, 23.976, 12.5, 30000 / 1001])
 @pytest.mark.parametrize("num_frames", [1, 2, 17])
@@ -75,6 +80,14 @@ def test_odd_sizes_keep_their_size_and_their_edges(tmp_path, codec, size):
     assert frames.shape == clip.shape
     assert np.abs(frames.astype(int) - clip).max() <= 6
     assert probe(tmp_path / "clip.mp4").metadata == {}
+
+
+@pytest.mark.parametrize("codec", list(CODECS))
+def test_padding_does_not_bleed_into_the_edges(tmp_path, codec):
+    clip = np.full((3, 33, 47, 3), (200, 40, 60), np.uint8)
+    write_video(tmp_path / "clip.mp4", clip, 8, codec=codec)
+    frames, _ = read_video(tmp_path / "clip.mp4")
+    assert np.abs(frames.astype(int) - clip).max() <= 4
 
 
 @pytest.mark.parametrize("codec", list(CODECS))
@@ -156,6 +169,20 @@ def test_the_same_frames_give_the_same_bytes(tmp_path, make_clip, codec):
     pieces = (clip[:1], clip[1:1], clip[1:8], clip[8:])
     write_video(tmp_path / "b.mp4", iter(pieces), 8, codec=codec, metadata={"prompt": "p"})
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_the_encoder_works_in_one_thread(tmp_path, make_clip):
+    """On a machine with more processors the bytes would differ otherwise."""
+    write_video(tmp_path / "clip.mp4", make_clip(3, 320, 320), 8)
+    assert b" threads=1 lookahead_threads=1 " in (tmp_path / "clip.mp4").read_bytes()
+
+
+def test_the_duration_in_the_movie_header_is_exact(tmp_path, make_clip):
+    write_video(tmp_path / "clip.mp4", make_clip(7, 16, 16), 23.976)
+    data = (tmp_path / "clip.mp4").read_bytes()
+    header = data.find(b"mvhd") + 16
+    timescale, duration = (int.from_bytes(data[i : i + 4], "big") for i in (header, header + 4))
+    assert Fraction(duration, timescale) == 7 / Fraction(2997, 125)
 
 
 def test_arrays_need_not_be_contiguous(tmp_path, make_clip):
@@ -303,9 +330,7 @@ except EncodeError as error:
     sys.exit(f"EncodeError {error}")
 """
     target = tmp_path / "clip.mp4"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=False
-    )
+    done = run_python(code, target)
     assert done.stderr.startswith("EncodeError encoding h264: got 'File too large'")
     assert list(tmp_path.iterdir()) == []
 
@@ -337,8 +362,7 @@ with VideoWriter(sys.argv[1], 24, 180, 320) as writer:
         writer.write(np.full((1, 180, 320, 3), index % 251, np.uint8))
 sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 """
-    command = [sys.executable, "-c", code, str(path), str(num_frames)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return float(run_python(code, path, num_frames).stdout)
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
@@ -359,7 +383,21 @@ noise = np.random.default_rng(0).integers(0, 256, (3, 50, 48, 3), dtype=np.uint8
 for width in (34, 40, 48) * 8:
     write_video(sys.argv[1], noise[:, :, :width], 8, codec="hevc")
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "clip.mp4")], check=True)
+    assert run_python(code, tmp_path / "clip.mp4").returncode == 0
+
+
+def test_the_shortest_hevc_clips_are_always_written(tmp_path):
+    """x265 4.2 with its defaults gives one in three of these a timestamp out of the blue."""
+    code = """
+import sys
+import numpy as np
+from videogen.media import verify_video, write_video
+for level in range(40):
+    clip = np.full((1 + level % 2, 64, 64, 3), level, np.uint8)
+    verify_video(sys.argv[1], write_video(sys.argv[1], clip, 8, codec="hevc"))
+"""
+    done = run_python(code, tmp_path / "clip.mp4")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_nothing_is_printed_whatever_the_codec(tmp_path):
@@ -382,7 +420,5 @@ for codec in CODECS:
         continue
     sys.exit("damage went unnoticed")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
-    )
-    assert (done.stdout, done.stderr) == ("", "")
+    done = run_python(code, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
