@@ -9,7 +9,10 @@ latent statistics: the DiT's latents would mean something else.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,8 +20,8 @@ from videogen.errors import WeightsError
 from videogen.models.weights import load_model, load_vae, save_model
 
 
-def assemble(dit_folder: Path, vae_folder: Path, out: Path) -> None:
-    """Write the model folder `out`.
+def assemble(dit_folder: Path, vae_folder: Path, out: Path, sampling: dict[str, Any]) -> None:
+    """Write the model folder `out`; `sampling` replaces recommended sampling fields.
 
     Raises:
         WeightsError: the VAE's encoder or latent statistics are not those of the DiT's folder.
@@ -34,7 +37,8 @@ def assemble(dit_folder: Path, vae_folder: Path, out: Path) -> None:
         )
     text = model.text
     assert isinstance(text, torch.nn.Module)
-    save_model(out, model.spec, model.dit, vae, text)
+    spec = dataclasses.replace(model.spec, sampling=model.spec.sampling | sampling)
+    save_model(out, spec, model.dit, vae, text)
 
 
 def main() -> None:
@@ -44,8 +48,9 @@ def main() -> None:
     parser.add_argument("dit", type=Path)
     parser.add_argument("vae", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--sampling", type=json.loads, default={}, help="recommended, as JSON")
     options = parser.parse_args()
-    assemble(options.dit, options.vae, options.out)
+    assemble(options.dit, options.vae, options.out, options.sampling)
 
 
 if __name__ == "__main__":
