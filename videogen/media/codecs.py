@@ -66,7 +66,8 @@ class Codec:
 _X264 = {"preset": "faster", "x264-params": "mbtree=0"}
 # In x265 4.2 cutree writes past its buffers for widths of 34 to 48 pixels (seen with valgrind), and
 # with B-frames clips of one or two frames get undefined timestamps. `hash` puts a checksum of every
-# picture into the stream.
+# picture into the stream. Pictures one 32-pixel block wide it predicts from memory it never set:
+# hence `min_side_px`.
 _X265 = "log-level=none:pools=none:frame-threads=1:bframes=0:cutree=0:hash=1"
 # SVT-AV1 prints a banner on stderr that only this variable turns off.
 _SVT_QUIET = {"SVT_LOG": "1"}
@@ -87,7 +88,7 @@ CODECS: Registry[Codec] = Registry(
                 (Encoder("libx265", {"preset": "superfast", "x265-params": _X265}),),
                 crf=20,
                 max_crf=51,
-                min_side_px=16,
+                min_side_px=34,
                 tag="hvc1",  # the default, hev1, does not play on Apple's systems
             ),
             Codec("av1", _AV1_ENCODERS, crf=22, max_crf=63, min_side_px=4),

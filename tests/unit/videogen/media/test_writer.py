@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import weakref
@@ -26,9 +27,16 @@ REUSE_TMP = settings(
 PROMPT = "a “red” circle\nmoves right\tslowly = 1;2#3\\ 🟥 日本語 é́ \u202e end"
 
 
-def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run_python(
+    code: str, *arguments: object, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("codec", list(CODECS))
@@ -169,6 +177,28 @@ def test_the_same_frames_give_the_same_bytes(tmp_path, make_clip, codec):
     pieces = (clip[:1], clip[1:1], clip[1:8], clip[8:])
     write_video(tmp_path / "b.mp4", iter(pieces), 8, codec=codec, metadata={"prompt": "p"})
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("codec", list(CODECS))
+def test_bytes_do_not_depend_on_what_memory_held(tmp_path, codec):
+    """glibc fills fresh memory with another byte in each process; encoders that read it differ."""
+    code = """
+import sys
+import numpy as np
+from videogen.media.writer import write_video
+for shape in ((9, 32, 32), (5, 16, 16), (17, 64, 32), (9, 50, 34), (17, 64, 64), (17, 36, 52)):
+    t, y, x = np.mgrid[:shape[0], :shape[1], :shape[2]]
+    waves = np.sin(np.stack([(x + 2 * t) / 9, (y - 3 * t) / 7, (x * y / 50 + t) / 11], -1))
+    clip = (127 + 100 * waves).astype(np.uint8)
+    write_video(sys.argv[1], clip, 8, codec=sys.argv[2])
+    sys.stdout.write(open(sys.argv[1], "rb").read().hex())
+"""
+    written = {
+        run_python(code, tmp_path / "clip.mp4", codec, MALLOC_PERTURB_=byte).stdout
+        for byte in ("80", "154", "231")
+    }
+    assert len(written) == 1
+    assert written != {""}
 
 
 def test_the_encoder_works_in_one_thread(tmp_path, make_clip):
