@@ -107,18 +107,20 @@ def _clips(shown: Shown) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in ("id", "prompt", "size", "frames", "seed", "seconds"):
-        table.add_column(name, justify="left" if name in ("id", "prompt", "size") else "right")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("id", no_wrap=True, max_width=28)
+    for name in ("size", "frames", "fps", "seconds"):
+        table.add_column(name, no_wrap=True, justify="right", min_width=len(name))
+    table.add_column("prompt")
     for clip in shown.clips:
         request, timings = clip.request, clip.timings
         spent_s = timings.denoise_s + timings.decode_s + timings.encode_s + timings.commit_s
         table.add_row(
-            Text(clip.id),
-            Text(request.prompt, overflow="ellipsis", no_wrap=True),
+            Text(clip.id, overflow="ellipsis"),
             f"{request.width}×{request.height}",
-            f"{clip.frames} at {request.fps:g} fps",
-            str(request.seed),
+            str(clip.frames),
+            f"{request.fps:g}",
             f"{spent_s:.1f}",
+            Text(request.prompt, overflow="ellipsis", no_wrap=True),
         )
     return table

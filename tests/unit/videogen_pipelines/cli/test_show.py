@@ -83,7 +83,7 @@ def test_people_see_clips_numbers_and_a_sheet(out: Path, monkeypatch: pytest.Mon
         "1 oom",
         "[red]alpha[/red] sails",
         "48×32",
-        "9 at 8 fps",
+        "      9    8 ",
         "contact_sheet.png",
     ):
         assert expected in result.stdout
