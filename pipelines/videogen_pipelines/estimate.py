@@ -12,8 +12,8 @@ from videogen.models.spec import ModelSpec
 from videogen_pipelines.plan import ClipShape, Plan
 
 # Convolutions and attention of small models reach about this share of a large matrix product's
-# speed (measured with the default model on two CPU cores).
-EFFICIENCY = 0.35
+# speed (measured with the default model on a CPU: 0.36 to 0.52, more for larger clips).
+EFFICIENCY = 0.4
 BITS_PER_PIXEL = 0.25  # of H.264 at the default quality, measured on rendered shapes
 _SIDE, _REPEATS = 1024, 3
 
