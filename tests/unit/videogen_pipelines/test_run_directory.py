@@ -19,7 +19,7 @@ from videogen_pipelines.ledger import read_done, read_ledger
 from videogen_pipelines.results import ResultRow, RunCounts
 from videogen_pipelines.run_directory import RunDirectory
 from videogen_pipelines.run_record import RunRecord
-from videogen_pipelines.sidecar import Provenance, clip_key, meta_key, read_sidecar
+from videogen_pipelines.sidecar import Provenance, clip_key, meta_key, now, read_sidecar
 
 NAMES = ("a", "b", "c")
 BAD = "bad"
@@ -314,7 +314,7 @@ def test_nothing_works_before_initialise(storage: LocalStorage) -> None:
 def test_the_summary_counts_this_invocation(storage: LocalStorage, clips: Any) -> None:
     generate(storage, clips, [])
     with RunDirectory(storage) as run:
-        run.initialise(RECORD)
+        run.initialise(RECORD.model_copy(update={"created_at": now()}))
         provenance = clips.provenance("d", attempts=2)
         result = commit_clip(storage, clips.file(provenance), provenance, clips.inspect)
         run.record_done(result.outcome())
