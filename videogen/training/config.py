@@ -85,6 +85,8 @@ class DiTTrainConfig:
     """Share of samples whose frames have independent noise levels."""
     shorter_share: float = 0.1
     """Share of batches cut to fewer latent frames."""
+    emphasis: dict[str, float] = field(default_factory=dict)
+    """How often clips of a motion are drawn, for motions that are learned last; 1 if not said."""
     logit_mean: float = 0.5
     logit_std: float = 1.0
     autocast: bool = False

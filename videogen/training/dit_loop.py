@@ -177,7 +177,13 @@ def _make_trainer(config: DiTTrainConfig) -> _Trainer:
     )
     pools = [
         LatentPool(
-            pool, vae, statistics, worlds=config.worlds, size=config.size, seed=config.schedule.seed
+            pool,
+            vae,
+            statistics,
+            worlds=config.worlds,
+            size=config.size,
+            seed=config.schedule.seed,
+            emphasis=config.emphasis,
         )
         for pool in config.pools
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -31,10 +31,13 @@ class LatentPool:
         worlds: Sequence[str],
         size: int,
         seed: int,
+        emphasis: Mapping[str, float] | None = None,
     ) -> None:
+        """Make an empty pool; `emphasis` is how often a motion is drawn, 1 if not said."""
         self.config = config
         self._vae, self._statistics = vae, statistics
         self._worlds, self._size, self._seed = tuple(worlds), size, seed
+        self._emphasis = emphasis or {}
         self._latents: list[Tensor] = []
         self._scenes: list[Scene] = []
         self._next = 0
@@ -57,7 +60,8 @@ class LatentPool:
 
     def draw(self, count: int) -> tuple[Tensor, list[Scene]]:
         """Random normalised latents `b c t h w`, float32, and the scenes they show."""
-        indices = torch.randint(len(self), (count,)).tolist()
+        weights = torch.tensor([self._weight(scene) for scene in self._scenes])
+        indices = torch.multinomial(weights, count, replacement=True).tolist()
         latents = torch.stack([self._latents[i] for i in indices]).float()
         return latents, [self._scenes[i] for i in indices]
 
@@ -81,6 +85,9 @@ class LatentPool:
 
     def _path(self, folder: Path) -> Path:
         return folder / f"latents-{self.config.num_frames}.safetensors"
+
+    def _weight(self, scene: Scene) -> float:
+        return max(self._emphasis.get(spec.motion, 1.0) for spec in scene.objects)
 
     def _scene(self, index: int) -> Scene:
         return numbered_scene(self._seed, index, self._worlds)
