@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE_ROOTS = [ROOT, ROOT / "cluster", ROOT / "pipelines"]
 
 # Set before anything imports Ray or transformers: both read their environment once.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -65,3 +74,99 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-model")
     save_model(folder, spec, dit, VideoVAE(vae_config), WordEncoder(spec.text, spec.vocabulary))
     return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a program left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Program:
+    """The `videogen` program as a process of its own, started in `folder`."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._out, self._err = (folder / f"{time.monotonic_ns()}.{name}" for name in ("out", "err"))
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            # -P: this folder is the user's, and nothing in it is to be imported.
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "videogen_pipelines", *arguments],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS))},
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def wait(self, timeout_s: float = 280.0) -> Ended:
+        """Wait for its end; past the time it is killed and the test fails."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            pytest.fail(f"no end after {timeout_s} s:\n{self._err.read_text()}")
+        return Ended(code, self._out.read_text(), self._err.read_text())
+
+    def wait_until(self, is_so: Callable[[], bool], timeout_s: float = 240.0) -> None:
+        """Wait for something to become true while the program runs."""
+        deadline = time.monotonic() + timeout_s
+        while not is_so():
+            assert self.process.poll() is None, f"ended early:\n{self._err.read_text()}"
+            assert time.monotonic() < deadline, f"nothing happened:\n{self._err.read_text()}"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would; its children are not told."""
+        self.process.kill()
+        self.process.wait()
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the terminal signals the whole group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def family(self) -> dict[int, str]:
+        """Process id -> command line of every process that it started and that still lives."""
+        return {pid: _command(pid) for pid in _descendants(self.process.pid)}
+
+
+def _descendants(root: int) -> list[int]:
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # gone since it was listed
+        if fields[0] != "Z":
+            parents[int(folder.name)] = int(fields[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found[1:]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+@pytest.fixture
+def start_program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Start `videogen` with arguments; whatever still runs at the end of the test is killed."""
+    started: list[Program] = []
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # In the background of a shell, tests ignore Ctrl-C, and programs would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def start(*arguments: object) -> Program:
+        started.append(Program(tmp_path, *map(str, arguments)))
+        return started[-1]
+
+    yield start
+    for program in started:
+        if program.process.poll() is None:
+            program.kill()
