@@ -145,9 +145,11 @@ class Driver:
 
     def _dispatch(self) -> None:
         now = time.monotonic()
-        for gang in self._supervisor.ready:
-            while (lease := self._scheduler.lease(gang, now)) is not None:
-                self._supervisor.run(lease)
+        for _ in range(self._options.limits.max_in_flight):  # every gang its first, then its next
+            for gang in self._supervisor.ready:
+                lease = self._scheduler.lease(gang, now)
+                if lease is not None:
+                    self._supervisor.run(lease)
 
     def _poll(self) -> None:
         if time.monotonic() >= self._next_poll:

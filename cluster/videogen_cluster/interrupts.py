@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -14,8 +15,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def drain_on_signal(drain: Callable[[], None]) -> Iterator[None]:
     """Call `drain` at the first signal and raise `KeyboardInterrupt` at the second.
 
-    Only the main thread may do this; the handlers from before come back at the end.
+    The handlers from before come back at the end. Python lets only the main thread do this; in
+    another one, nothing changes.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     seen = 0
 
     def handle(_number: int, _frame: FrameType | None) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import ray
 from ray.exceptions import (
-    ActorUnavailableError,
     NodeDiedError,
     OutOfMemoryError,
     RayActorError,
@@ -16,6 +15,8 @@ from ray.exceptions import (
 from videogen_cluster.failures import MESSAGE_CHARACTERS, ErrorClass, Failure
 
 _LOG_TAIL_CHARACTERS = 2_000
+_NOISE = ("class_name:", "actor_id:", "name:", "namespace:")
+_GUESSES = "There are some potential root causes"
 # Ray has no class of its own for an actor that its memory monitor killed.
 _MEMORY_MONITOR = "running low on memory"
 
@@ -28,9 +29,10 @@ def explain_loss(error: RayError, node_id: str | None, log: str = "") -> Failure
         node_id: where the rank ran, if it got so far.
         log: the end of the rank's own error output.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = " ".join(lines)[:MESSAGE_CHARACTERS]
-    return Failure(_loss_class(error, node_id), message, log)
+    lines = (line.strip() for line in str(error).splitlines())
+    told = " ".join(line for line in lines if line and not line.startswith(_NOISE))
+    message = told.partition(_GUESSES)[0].strip()
+    return Failure(_loss_class(error, node_id), message[:MESSAGE_CHARACTERS], log)
 
 
 def _loss_class(error: RayError, node_id: str | None) -> ErrorClass:
@@ -38,14 +40,11 @@ def _loss_class(error: RayError, node_id: str | None) -> ErrorClass:
         return ErrorClass.PREEMPTION
     if isinstance(error, OutOfMemoryError) or _MEMORY_MONITOR in str(error):
         return ErrorClass.OUT_OF_MEMORY
-    if isinstance(error, ActorUnavailableError) or node_id is not None:
-        return ErrorClass.RANK_DEATH if _is_alive(node_id) else ErrorClass.PREEMPTION
-    return ErrorClass.RANK_DEATH
+    is_node_gone = node_id is not None and not _is_alive(node_id)
+    return ErrorClass.PREEMPTION if is_node_gone else ErrorClass.RANK_DEATH
 
 
-def _is_alive(node_id: str | None) -> bool:
-    if node_id is None:
-        return True
+def _is_alive(node_id: str) -> bool:
     return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())
 
 

@@ -225,7 +225,10 @@ class Scheduler:
             return None
         if not state.leases and self._suspects:
             return self._hand_out(self._suspects.popleft(), gang)
-        return self._hand_out(self._ready.popleft(), gang) if self._ready else None
+        # The last items wait for whichever gang is free first, not behind a busy one.
+        if not self._ready or (state.leases and len(self._ready) < len(self.usable_gangs())):
+            return None
+        return self._hand_out(self._ready.popleft(), gang)
 
     def completed(self, lease: Lease, record: Mapping[str, Any]) -> Decision:
         """The item of this lease is done, even if the lease is an old one: its output exists."""

@@ -74,6 +74,8 @@ class GenerateWorkload:
         self, item: Mapping[str, Any], heartbeat: Heartbeat
     ) -> Callable[[], dict[str, Any]]:
         """Denoise and decode one clip; the returned rest encodes its end, verifies and commits."""
+        if item["degrade"]:
+            _free_device_memory()
         request = ClipRequest.model_validate(item["request"])
         provenance = Provenance(
             request=request,
@@ -136,3 +138,11 @@ class GenerateWorkload:
                 f"model '{self.settings.model}': got digest {found[:12]} on this node, expected "
                 f"{expected[:12]} as on the coordinator's. Fix: install the same model everywhere."
             )
+
+
+def _free_device_memory() -> None:
+    """Give back what earlier clips left reserved, so that fragments do not fail the next try."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -20,3 +21,17 @@ def test_signals_drain_first_and_interrupt_then(number: signal.Signals):
         os.kill(os.getpid(), number)
     assert drained == [1]
     assert signal.getsignal(number) is before
+
+
+def test_another_thread_changes_no_handler():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def look() -> None:
+        with drain_on_signal(lambda: None):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [before]

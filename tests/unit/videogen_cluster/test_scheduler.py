@@ -44,6 +44,13 @@ def test_items_are_leased_in_order_with_one_in_advance():
     assert made.lease(0, 0.0) is None
 
 
+def test_the_last_items_are_not_held_back_behind_a_busy_gang():
+    made = scheduler("a", "b", gangs=2)
+    assert take(made, gang=0).item_id == "a"
+    assert made.lease(0, 0.0) is None
+    assert take(made, gang=1).item_id == "b"
+
+
 def test_a_gang_that_is_not_ready_gets_nothing():
     made = Scheduler(Limits(), 1)
     made.offer("a", {})
