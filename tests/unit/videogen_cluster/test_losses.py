@@ -49,10 +49,9 @@ def test_a_rank_that_went_with_its_node_is_not_to_blame(
 
 
 def test_the_message_is_one_line_and_the_log_is_kept():
-    failure = explain_loss(
-        RayActorError(error_msg="died\n\n\tpid: 7\n"), None, "Segmentation fault"
-    )
-    assert failure.message == "died pid: 7"
+    told = "died.\n\tclass_name: Rank\n\tpid: 7\nThere are some potential root causes. (1) ..."
+    failure = explain_loss(RayActorError(error_msg=told), None, "Segmentation fault")
+    assert failure.message == "died. pid: 7"
     assert failure.traceback == "Segmentation fault"
 
 
