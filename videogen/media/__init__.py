@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from videogen.media.codecs import CODECS, available_codecs
-    from videogen.media.frames import contact_sheet, to_float, to_uint8
     from videogen.media.reader import iter_video, probe, read_video
     from videogen.media.spec import VideoInfo, VideoSpec
     from videogen.media.verify import verify_video
@@ -24,19 +23,15 @@ __all__ = [
     "VideoSpec",
     "VideoWriter",
     "available_codecs",
-    "contact_sheet",
     "iter_video",
     "probe",
     "read_video",
-    "to_float",
-    "to_uint8",
     "verify_video",
     "write_video",
 ]
 
 _HOMES = {
     "codecs": ("CODECS", "available_codecs"),
-    "frames": ("contact_sheet", "to_float", "to_uint8"),
     "reader": ("iter_video", "probe", "read_video"),
     "spec": ("VideoInfo", "VideoSpec"),
     "verify": ("verify_video",),
