@@ -243,7 +243,7 @@ class Scheduler:
         """This attempt failed, its gang lives on."""
         held = self._gangs[lease.gang].leases.pop(lease.number, None)
         item = self._items.get(lease.item_id)
-        if held is None or item is None or item.lease != lease.number:
+        if held is None or item is None:
             return Stale(lease.item_id)
         return self._charge(item, failure, now)
 
@@ -261,7 +261,7 @@ class Scheduler:
         decisions = [
             self._after_death(item, failure, now, alone=len(leases) == 1)
             for item in reversed(items)
-        ][::-1]
+        ]
         if self._is_beyond_hope(state) or (not was_ready and _is_final(failure)):
             state.retired = True
             decisions.append(GangRetired(gang, failure))

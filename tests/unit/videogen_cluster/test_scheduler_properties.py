@@ -113,7 +113,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     def fail(self, data: st.DataObject, error_class: ErrorClass) -> None:
         lease = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
         self.old.append(lease)
-        self.charged[lease.item_id] += POLICIES[error_class].charged
+        is_live = lease.item_id not in self.ended
+        self.charged[lease.item_id] += POLICIES[error_class].charged and is_live
         self.note([self.scheduler.failed(lease, Failure(error_class, "x"), self.now)])
 
     @rule(gang=st.integers(0, 2), error_class=st.sampled_from(GANG_ERRORS))
@@ -125,7 +126,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         for lease in lost:
             self.old.append(self.held.pop(lease.number))
             # A death in company may go uncharged once, when it would have been the last attempt.
-            self.charged[lease.item_id] += POLICIES[error_class].charged and len(lost) == 1
+            is_blamed = len(lost) == 1 and lease.item_id not in self.ended
+            self.charged[lease.item_id] += POLICIES[error_class].charged and is_blamed
         self.up.discard(gang)
         self.note(self.scheduler.gang_lost(gang, Failure(error_class, "x"), self.now))
 
@@ -140,9 +142,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.old)
     @rule(data=st.data())
     def late_completion(self, data: st.DataObject) -> None:
-        lease = data.draw(st.sampled_from(self.old))
-        if not any(held.item_id == lease.item_id for held in self.held.values()):
-            self.note([self.scheduler.completed(lease, {})])
+        self.note([self.scheduler.completed(data.draw(st.sampled_from(self.old)), {})])
 
     @precondition(lambda self: len(self.offered) > 3)
     @rule()
