@@ -182,7 +182,7 @@ class VideoWriter:
             return
         raise EncodeError(
             f"frames: got {got}, expected {expected}. "
-            "Fix: convert with videogen.media.to_uint8, and declare the size the frames have."
+            "Fix: round to 0..255, put colour last, and declare the size that the frames have."
         )
 
 
