@@ -245,6 +245,16 @@ def test_a_late_completion_of_an_old_lease_wins_over_the_retry():
     assert made.num_in_flight == 0
 
 
+def test_a_gang_that_dies_with_an_item_completed_elsewhere_takes_nothing_with_it():
+    made = scheduler("a", gangs=2)
+    old = take(made, gang=0)
+    made.gang_lost(0, failure(ErrorClass.PREEMPTION), 0.0)
+    take(made, gang=1)
+    made.completed(old, {})
+    assert made.gang_lost(1, failure(ErrorClass.RANK_DEATH), 0.0) == []
+    assert made.finished
+
+
 def test_a_late_completion_removes_the_retry_that_waits():
     made = scheduler("a")
     old = take(made)
