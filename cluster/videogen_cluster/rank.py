@@ -41,6 +41,9 @@ class Rank:
 
     def __init__(self, workload: Workload, context: RankContext) -> None:
         _die_with_parent()
+        # OpenMP's threads spin while they wait. A rank shares its cores with an encoder and with
+        # Ray, and one thread that spins for another that has no core made steps 12 times slower.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         faulthandler.enable()
         self._workload = workload
         self._context = context
