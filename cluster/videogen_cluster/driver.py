@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from videogen_cluster.failures import Failure
@@ -70,9 +70,10 @@ class Driver:
         options: EngineOptions,
         listener: Listener,
     ) -> None:
-        shape = GangShape(layout.world_size, layout.rank, options.limits.max_in_flight)
+        limits = _limits_of(options.limits, layout.world_size)
+        shape = GangShape(layout.world_size, layout.rank, limits.max_in_flight)
         self._supervisor = Supervisor(workload, shape, cluster)
-        self._scheduler = Scheduler(options.limits, layout.num_gangs)
+        self._scheduler = Scheduler(limits, layout.num_gangs)
         self._num_gangs = layout.num_gangs
         self._options = options
         self._listener = listener
@@ -218,3 +219,12 @@ class Driver:
             activities=self._supervisor.activities(),
             stopping=self._scheduler.draining,
         )
+
+
+def _limits_of(limits: Limits, world_size: int) -> Limits:
+    """One item at a time for a gang of several ranks.
+
+    Two calls in flight may reach their compute threads in another order on each rank, and ranks
+    that work on different items wait for each other for ever.
+    """
+    return limits if world_size == 1 else replace(limits, max_in_flight=1)
