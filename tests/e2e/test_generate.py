@@ -59,7 +59,7 @@ def pixels(out: Path) -> dict[str, np.ndarray]:
 
 def expect_nobody_left(program: Any, before: dict[int, str]) -> None:
     """Ray's processes and the rank end with the program."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while alive := [pid for pid in before if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < deadline, {pid: before[pid] for pid in alive}
         time.sleep(0.1)
