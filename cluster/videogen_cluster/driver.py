@@ -119,7 +119,8 @@ class Driver:
         )
 
     def _is_over(self) -> bool:
-        if self._stop_asked and not self._scheduler.draining:
+        asked = self._stop_asked or self._listener.wants_stop()
+        if asked and not self._scheduler.draining:
             self._scheduler.drain()
             self._supervisor.stop_all()
             self._deadline = time.monotonic() + self._options.grace_s

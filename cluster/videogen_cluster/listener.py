@@ -44,3 +44,7 @@ class Listener:
 
     def progress(self, snapshot: Snapshot) -> None:
         """Called after every event and at least once per poll."""
+
+    def wants_stop(self) -> bool:
+        """Asked at least once per poll: whether the run should start nothing more and end soon."""
+        return False
