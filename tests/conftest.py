@@ -14,6 +14,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.s3.proxy import FaultProxy
+from tests.s3.server import S3Server, running_server
+
 ROOT = Path(__file__).parents[1]
 SOURCE_ROOTS = [ROOT, ROOT / "cluster", ROOT / "pipelines"]
 
@@ -170,3 +173,28 @@ def start_program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     for program in started:
         if program.process.poll() is None:
             program.kill()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server on loopback with one bucket, for the whole run: take a prefix of your own."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_env(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The same, with this process's environment (and its children's) pointing to it."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    return s3_server
+
+
+@pytest.fixture
+def fault_proxy(s3_env: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy before that server which the environment points to; it forwards until told else."""
+    with FaultProxy(s3_env.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy
