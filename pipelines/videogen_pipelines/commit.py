@@ -2,6 +2,9 @@
 
 Complete means: the sidecar exists. A clip without one (its writer died in between) is adopted if it
 is the clip we are about to make, a conflict if it is another, and set aside if it is damaged.
+
+Where the store cannot refuse a second writer, ranks only store their attempts (`store_attempt`) and
+the coordinator alone writes the sidecars (see `single_committer`).
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,19 +21,13 @@ from videogen.errors import MediaError, OutputConflictError, StorageError
 from videogen.requests import ClipRequest
 from videogen.storage import MissingKeyError, Storage, local_copy
 from videogen.storage.failures import storage_errors
-from videogen_pipelines.sidecar import (
-    Provenance,
-    Sidecar,
-    clip_key,
-    find_sidecar,
-    meta_key,
-    now,
-    read_sidecar,
-)
+from videogen_pipelines.keys import QUARANTINE_PREFIX, attempt_key, clip_key, meta_key
+from videogen_pipelines.sidecar import Provenance, Sidecar, find_sidecar, now, read_sidecar
 
 logger = logging.getLogger(__name__)
 
-Status = Literal["created", "adopted", "duplicate"]
+Status = Literal["created", "adopted", "duplicate", "stored"]
+CommitMode = Literal["create_only", "single_committer"]
 ADOPTED_WARNING = "adopted: the clip was stored by an earlier attempt that left no sidecar"
 
 
@@ -49,14 +46,21 @@ Inspect = Callable[[Path, ClipRequest], ClipFile]
 
 @dataclass(frozen=True)
 class CommitResult:
-    """What a commit did. `duplicate`: the same clip was committed before, nothing was written."""
+    """What a commit did.
+
+    `duplicate`: the same clip was committed before, nothing was written. `stored`: the clip is
+    there, its sidecar is the coordinator's to write.
+    """
 
     status: Status
     sidecar: Sidecar
 
     def outcome(self) -> dict[str, Any]:
         """The small record for `RunDirectory.record_done`."""
-        return self.sidecar.outcome()
+        record = self.sidecar.outcome()
+        if self.status == "stored":
+            record["sidecar"] = self.sidecar.model_dump(mode="json", by_alias=True)
+        return record
 
 
 def inspect_clip(path: Path, request: ClipRequest) -> ClipFile:
@@ -93,13 +97,8 @@ def commit_clip(
         StorageError: the storage failed.
     """
     started = time.perf_counter()
-    file = inspect(path, provenance.request)
-    if file.clip_id != provenance.clip_id:
-        raise MediaError(
-            f"{path}: got clip_id {file.clip_id!r} in its metadata, expected "
-            f"{provenance.clip_id!r}. Fix: pass container_metadata() to the video writer."
-        )
-    stored = _Stored(file, _sha256(path), path.stat().st_size)
+    key = clip_key(provenance.request.id)
+    stored = _inspect_new(path, key, provenance, inspect)
     for _ in range(2):  # the second round follows a damaged file that was set aside
         if _create_clip(storage, path, provenance, stored):
             return _commit(storage, provenance, stored, "created", started)
@@ -107,15 +106,45 @@ def commit_clip(
         if adopted is not None:
             return adopted
     raise StorageError(
-        f"{storage.uri}/{clip_key(provenance.request.id)}: got a damaged clip again after one was "
-        "set aside, expected a free name. Fix: stop whatever else writes there, then run again."
+        f"{storage.uri}/{key}: got a damaged clip again after one was set aside, expected a free "
+        "name. Fix: stop whatever else writes there, then run again."
     )
 
 
+def store_attempt(
+    storage: Storage, path: Path, provenance: Provenance, inspect: Inspect = inspect_clip
+) -> CommitResult:
+    """Store the clip in `path` under a name of its own, for the coordinator to commit.
+
+    Raises:
+        MediaError: the file is not the clip that `provenance` describes.
+        OutputConflictError: the id holds another clip.
+        StorageError: the storage failed.
+    """
+    started = time.perf_counter()
+    key = attempt_key(provenance.request.id)
+    stored = _inspect_new(path, key, provenance, inspect)
+    committed = find_sidecar(storage, provenance.request.id)
+    if committed is not None:
+        return _duplicate(committed, provenance)
+    if not _create_clip(storage, path, provenance, stored):
+        raise StorageError(
+            f"{storage.uri}/{key}: got a name that is taken, expected a new one. Fix: run again."
+        )
+    commit_s = time.perf_counter() - started
+    return CommitResult("stored", _sidecar(provenance, stored, "stored", commit_s))
+
+
 def adopt_clip(
-    storage: Storage, provenance: Provenance, inspect: Inspect = inspect_clip
+    storage: Storage,
+    provenance: Provenance,
+    inspect: Inspect = inspect_clip,
+    keys: Sequence[str] | None = None,
 ) -> CommitResult | None:
     """Commit a clip that is stored already, without making it again.
+
+    Args:
+        keys: where its file may be, the first good one is taken; None is its usual place alone.
 
     Returns:
         None if there is no clip to adopt: none is stored, or a damaged one was set aside under
@@ -129,22 +158,33 @@ def adopt_clip(
     sidecar = find_sidecar(storage, provenance.request.id)
     if sidecar is not None:
         return _duplicate(sidecar, provenance)
-    key = clip_key(provenance.request.id)
-    try:
-        with local_copy(storage, key) as path:
-            stored = _inspect_stored(storage, key, path, provenance, inspect)
-    except MissingKeyError:
-        return None
-    if stored is None:
-        return None
-    return _commit(storage, provenance, stored, "adopted", started)
+    for key in keys or (clip_key(provenance.request.id),):
+        try:
+            with local_copy(storage, key) as path:
+                stored = _inspect_stored(storage, key, path, provenance, inspect)
+        except MissingKeyError:
+            continue
+        if stored is not None:
+            return _commit(storage, provenance, stored, "adopted", started)
+    return None
 
 
 @dataclass(frozen=True)
 class _Stored:
+    key: str
     file: ClipFile
     sha256: str
     num_bytes: int
+
+
+def _inspect_new(path: Path, key: str, provenance: Provenance, inspect: Inspect) -> _Stored:
+    file = inspect(path, provenance.request)
+    if file.clip_id != provenance.clip_id:
+        raise MediaError(
+            f"{path}: got clip_id {file.clip_id!r} in its metadata, expected "
+            f"{provenance.clip_id!r}. Fix: pass container_metadata() to the video writer."
+        )
+    return _Stored(key, file, sha256_of(path), path.stat().st_size)
 
 
 def _create_clip(storage: Storage, path: Path, provenance: Provenance, stored: _Stored) -> bool:
@@ -153,7 +193,7 @@ def _create_clip(storage: Storage, path: Path, provenance: Provenance, stored: _
         "attempt": str(provenance.attempts),
         "sha256": stored.sha256,
     }
-    return storage.create(clip_key(provenance.request.id), path, metadata)
+    return storage.create(stored.key, path, metadata)
 
 
 def _commit(
@@ -173,7 +213,7 @@ def _sidecar(provenance: Provenance, stored: _Stored, status: Status, commit_s: 
         request=provenance.request,
         model=provenance.model,
         sampler_version=provenance.sampler_version,
-        key=clip_key(provenance.request.id),
+        key=stored.key,
         sha256=stored.sha256,
         bytes=stored.num_bytes,
         frames=stored.file.num_frames,
@@ -181,7 +221,10 @@ def _sidecar(provenance: Provenance, stored: _Stored, status: Status, commit_s: 
         codec=stored.file.codec,
         attempts=provenance.attempts,
         timings=provenance.timings.model_copy(update={"commit_s": commit_s}),
+        gpu_s=provenance.gpu_s,
+        device=provenance.device,
         node=provenance.node,
+        gang=provenance.gang,
         versions=dict(provenance.versions),
         created_at=now(),
         warnings=provenance.warnings + adopted,
@@ -220,7 +263,7 @@ def _difference(sidecar: Sidecar, provenance: Provenance) -> str:
 def _inspect_stored(
     storage: Storage, key: str, path: Path, provenance: Provenance, inspect: Inspect
 ) -> _Stored | None:
-    digest = _sha256(path)  # before the inspection, to notice a file that is replaced during it
+    digest = sha256_of(path)  # before the inspection, to notice a file that is replaced during it
     try:
         file = inspect(path, provenance.request)
     except MediaError as error:
@@ -231,15 +274,15 @@ def _inspect_stored(
             f"{storage.uri}/{key}: got a clip without sidecar whose clip_id is {file.clip_id!r}, "
             f"expected {provenance.clip_id!r}. Fix: move it away, or choose another output or id."
         )
-    return _Stored(file, digest, path.stat().st_size)
+    return _Stored(key, file, digest, path.stat().st_size)
 
 
 def _set_aside(storage: Storage, key: str, path: Path, digest: str, error: MediaError) -> None:
     """Move a damaged clip under `quarantine/`, unless somebody replaced it meanwhile."""
-    aside = f"quarantine/{key.removesuffix('.mp4')}.{digest[:12]}.mp4"
+    aside = f"{QUARANTINE_PREFIX}{key.removesuffix('.mp4')}.{digest[:12]}.mp4"
     storage.create(aside, path)
     with local_copy(storage, key) as current:
-        was_replaced = _sha256(current) != digest
+        was_replaced = sha256_of(current) != digest
     if was_replaced:
         storage.delete(aside)
         return
@@ -247,6 +290,11 @@ def _set_aside(storage: Storage, key: str, path: Path, digest: str, error: Media
     logger.warning("%s/%s is damaged (%s); moved to %s", storage.uri, key, error, aside)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
     with storage_errors("reading", path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

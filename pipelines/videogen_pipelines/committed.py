@@ -8,14 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from videogen.storage import MissingKeyError, Storage
+from videogen_pipelines.keys import CLIPS_PREFIX, META_PREFIX, id_of_key
 from videogen_pipelines.ledger import read_done
-from videogen_pipelines.sidecar import (
-    CLIPS_PREFIX,
-    META_PREFIX,
-    Sidecar,
-    id_of_key,
-    read_sidecar,
-)
+from videogen_pipelines.sidecar import Sidecar, read_sidecar
 
 logger = logging.getLogger(__name__)
 

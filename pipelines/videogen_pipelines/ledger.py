@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         pa.field("id", pa.string()),
         pa.field("clip_id", pa.string()),
         pa.field("state", pa.string()),
+        pa.field("key", pa.string()),  # null: clip_key(id)
         pa.field("sha256", pa.string()),
         pa.field("bytes", pa.int64()),
         pa.field("duration_s", pa.float64()),
@@ -43,7 +44,9 @@ SCHEMA = pa.schema(
         pa.field("decode_s", pa.float64()),
         pa.field("encode_s", pa.float64()),
         pa.field("commit_s", pa.float64()),
+        pa.field("gpu_s", pa.float64()),
         pa.field("node", pa.string()),
+        pa.field("gang", pa.string()),
         pa.field("created_at", pa.float64()),  # seconds since 1970, UTC
         pa.field("warnings", pa.list_(pa.string())),
         pa.field("error_class", pa.string()),

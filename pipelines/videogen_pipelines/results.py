@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from videogen.requests import ClipRequest
 from videogen.storage import Storage
 from videogen_pipelines.committed import committed_ids, read_sidecars
+from videogen_pipelines.keys import clip_key
 from videogen_pipelines.ledger import SCHEMA as LEDGER_SCHEMA
 from videogen_pipelines.ledger import next_epoch, read_ledger
-from videogen_pipelines.sidecar import clip_key
 
 RESULTS_PREFIX = "results/"
 ERRORS_KEY = "errors.jsonl"
@@ -46,7 +46,7 @@ _REQUEST_FIELDS = [
     pa.field("eta", pa.float64()),
     pa.field("metadata", pa.string()),  # JSON
 ]
-_OUTCOME_FIELDS = [f for f in LEDGER_SCHEMA if f.name not in ("id", "clip_id", "state")]
+_OUTCOME_FIELDS = [f for f in LEDGER_SCHEMA if f.name not in ("id", "clip_id", "state", "key")]
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string()),
@@ -200,8 +200,8 @@ def results_table(rows: list[ResultRow], outcomes: Outcomes) -> pa.Table:
     names = [row.id for row in rows]
     states = [state or "pending" for state in found["state"].to_pylist()]
     keys = [
-        clip_key(name) if state == "done" else None
-        for name, state in zip(names, states, strict=True)
+        (key or clip_key(name)) if state == "done" else None
+        for name, state, key in zip(names, states, found["key"].to_pylist(), strict=True)
     ]
     columns = {
         "id": names,

@@ -1,9 +1,8 @@
-"""`Sidecar`, the JSON beside every clip whose existence is the commit, and the keys of both."""
+"""`Sidecar`, the JSON beside every clip whose existence is the commit."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import socket
 from collections.abc import Mapping
@@ -17,9 +16,7 @@ from videogen import __version__
 from videogen.errors import StorageError
 from videogen.requests import ClipRequest
 from videogen.storage import MissingKeyError, Storage
-
-META_PREFIX = "meta/"
-CLIPS_PREFIX = "clips/"
+from videogen_pipelines.keys import clip_key, meta_key
 
 
 class Record(BaseModel):
@@ -48,7 +45,11 @@ class Timings(Record):
 
 
 class Sidecar(Record):
-    """Everything known about one committed clip; `sha256` and `bytes` are of the file at `key`."""
+    """Everything known about one committed clip; `sha256` and `bytes` are of the file at `key`.
+
+    `gpu_s` is what the clip cost: seconds of all ranks' devices, of the kind that `device` names
+    ("cuda", "cpu"; None where it is not known).
+    """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     id: str
@@ -64,7 +65,10 @@ class Sidecar(Record):
     codec: str
     attempts: int = Field(ge=1)
     timings: Timings
+    gpu_s: float = Field(default=0.0, ge=0)
+    device: str | None = None
     node: str
+    gang: str | None = None
     versions: dict[str, str]
     created_at: AwareDatetime
     warnings: tuple[str, ...] = ()
@@ -75,13 +79,16 @@ class Sidecar(Record):
             "id": self.id,
             "clip_id": self.clip_id,
             "state": "done",
+            "key": None if self.key == clip_key(self.id) else self.key,
             "sha256": self.sha256,
             "bytes": self.bytes,
             "duration_s": self.duration_s,
             "codec": self.codec,
             "attempts": self.attempts,
             **self.timings.model_dump(),
+            "gpu_s": self.gpu_s,
             "node": self.node,
+            "gang": self.gang,
             "created_at": self.created_at.timestamp(),
             "warnings": list(self.warnings),
         }
@@ -107,7 +114,10 @@ class Provenance:
     sampler_version: str
     attempts: int = 1
     timings: Timings = field(default_factory=Timings)
+    gpu_s: float = 0.0
+    device: str | None = None
     node: str = field(default_factory=socket.gethostname)
+    gang: str | None = None
     versions: Mapping[str, str] = field(default_factory=current_versions)
     warnings: tuple[str, ...] = ()
 
@@ -119,27 +129,6 @@ class Provenance:
             "attempts": str(self.attempts),
             "model_digest": self.model.digest,
         }
-
-
-def clip_key(request_id: str) -> str:
-    """Where the clip of a request is stored: `clips/{hh}/{id}.mp4`."""
-    return f"{CLIPS_PREFIX}{_shard(request_id)}/{request_id}.mp4"
-
-
-def meta_key(request_id: str) -> str:
-    """Where the sidecar of a request is stored: `meta/{hh}/{id}.json`."""
-    return f"{META_PREFIX}{_shard(request_id)}/{request_id}.json"
-
-
-def id_of_key(key: str) -> str | None:
-    """The request whose clip or sidecar is stored at `key`; None for anything else."""
-    request_id, _, suffix = key.rpartition("/")[2].rpartition(".")
-    expected = clip_key(request_id) if suffix == "mp4" else meta_key(request_id)
-    return request_id if key == expected else None
-
-
-def _shard(request_id: str) -> str:
-    return hashlib.blake2b(request_id.encode()).hexdigest()[:2]
 
 
 def read_sidecar(storage: Storage, request_id: str) -> Sidecar:

@@ -14,7 +14,8 @@ import pytest
 from videogen.errors import MediaError, OutputConflictError, StorageError
 from videogen.storage import LocalStorage
 from videogen_pipelines.commit import ADOPTED_WARNING, adopt_clip, commit_clip
-from videogen_pipelines.sidecar import ModelStamp, clip_key, find_sidecar, meta_key, read_sidecar
+from videogen_pipelines.keys import clip_key, meta_key
+from videogen_pipelines.sidecar import ModelStamp, find_sidecar, read_sidecar
 
 FORK = multiprocessing.get_context("fork")
 KEY, META = clip_key("a"), meta_key("a")

@@ -11,8 +11,8 @@ from videogen.errors import StorageError
 from videogen.storage import LocalStorage
 from videogen_pipelines.commit import commit_clip
 from videogen_pipelines.committed import committed_ids, orphans, read_committed, read_sidecars
+from videogen_pipelines.keys import clip_key, meta_key
 from videogen_pipelines.ledger import LedgerWriter
-from videogen_pipelines.sidecar import clip_key, meta_key
 
 
 def commit(storage: LocalStorage, clips: Any, *names: str) -> dict[str, str]:

@@ -20,7 +20,8 @@ from videogen_pipelines.contact_sheet import (
     pick_indices,
     write_contact_sheet,
 )
-from videogen_pipelines.sidecar import Sidecar, clip_key
+from videogen_pipelines.keys import clip_key
+from videogen_pipelines.sidecar import Sidecar
 
 
 def shades(num_frames: int, height: int = 16, width: int = 24) -> np.ndarray:

@@ -26,10 +26,10 @@ from videogen_pipelines.engine import Items
 from videogen_pipelines.generate import Outcome, generate, make_plan
 from videogen_pipelines.inputs import BadRows, ManifestInputs
 from videogen_pipelines.job import Job, LoadedModel
+from videogen_pipelines.keys import clip_key, meta_key
 from videogen_pipelines.manifest import ManifestError
 from videogen_pipelines.plan import PlannedClip
 from videogen_pipelines.run_directory import RunDirectory
-from videogen_pipelines.sidecar import clip_key, meta_key
 
 ROWS: list[dict[str, Any]] = [
     {"id": f"clip-{index}", "prompt": "a red circle " + "ab" * index, "seed": index}

@@ -10,6 +10,7 @@ import pytest
 
 from videogen.storage import LocalStorage
 from videogen_pipelines.commit import commit_clip
+from videogen_pipelines.keys import clip_key, meta_key
 from videogen_pipelines.ledger import LedgerWriter
 from videogen_pipelines.results import (
     SCHEMA,
@@ -21,7 +22,7 @@ from videogen_pipelines.results import (
     write_results,
     write_success,
 )
-from videogen_pipelines.sidecar import clip_key, meta_key, read_sidecar
+from videogen_pipelines.sidecar import read_sidecar
 
 
 def done(storage: LocalStorage, clips: Any, name: str, epoch: int = 1, **fields: Any) -> ResultRow:

@@ -15,11 +15,12 @@ import pytest
 from videogen.errors import OutputConflictError, StorageError
 from videogen.storage import LocalStorage
 from videogen_pipelines.commit import commit_clip
+from videogen_pipelines.keys import clip_key, meta_key
 from videogen_pipelines.ledger import read_done, read_ledger
 from videogen_pipelines.results import ResultRow, RunCounts
 from videogen_pipelines.run_directory import RunDirectory
 from videogen_pipelines.run_record import RunRecord
-from videogen_pipelines.sidecar import Provenance, clip_key, meta_key, now, read_sidecar
+from videogen_pipelines.sidecar import Provenance, now, read_sidecar
 
 NAMES = ("a", "b", "c")
 BAD = "bad"
