@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from videogen_pipelines.cli import errors
+from videogen_pipelines.cli.doctor import doctor
 from videogen_pipelines.cli.generate import generate
 from videogen_pipelines.cli.models import models
 from videogen_pipelines.cli.show import show
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(show)
 app.command()(models)
+app.command()(doctor)
 app.add_typer(train, name="train")
 
 
