@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from videogen.storage.base import MissingKeyError, Storage, check_key, local_copy
+from videogen.storage.base import (
+    Lock,
+    LockLostError,
+    MissingKeyError,
+    Storage,
+    check_key,
+    local_copy,
+)
+from videogen.storage.counters import StorageCounters
 from videogen.storage.local import LocalStorage
 from videogen.storage.schemes import open_storage
 
 __all__ = [
     "LocalStorage",
+    "Lock",
+    "LockLostError",
     "MissingKeyError",
     "Storage",
+    "StorageCounters",
     "check_key",
     "local_copy",
     "open_storage",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from videogen.errors import StorageError
+from videogen.storage.counters import StorageCounters
 
 MAX_KEY_BYTES = 1024  # of S3
 MAX_PART_BYTES = 255  # of ext4, xfs, APFS
@@ -16,6 +17,27 @@ MAX_PART_BYTES = 255  # of ext4, xfs, APFS
 
 class MissingKeyError(StorageError):
     """Nothing is stored under that key."""
+
+
+class LockLostError(StorageError):
+    """This process no longer holds the lock it writes under; somebody else may."""
+
+
+class Lock(Protocol):
+    """A lock that is held; whoever works long under it asks now and then whether it still is."""
+
+    @property
+    def owner(self) -> str:
+        """Who holds it, as others read in their error message."""
+        ...
+
+    def check(self) -> None:
+        """Return while the lock is held.
+
+        Raises:
+            LockLostError: it is lost, for good. It is raised before anybody else can take it.
+        """
+        ...
 
 
 class Storage(Protocol):
@@ -30,6 +52,20 @@ class Storage(Protocol):
         """Where this is, as given to `open_storage`."""
         ...
 
+    @property
+    def counters(self) -> StorageCounters:
+        """What this storage was told and did, in this process."""
+        ...
+
+    @property
+    def conditional_writes(self) -> bool:
+        """Whether the place itself enforces `create`. Asking may cost a few requests, once.
+
+        Where False, two that race for a key may both get True: let one process alone write what
+        has to be unique.
+        """
+        ...
+
     def create(
         self, key: str, data: bytes | Path, metadata: Mapping[str, str] | None = None
     ) -> bool:
@@ -42,7 +78,7 @@ class Storage(Protocol):
 
         Returns:
             True if this call stored the data, False if the key existed. Of any number of callers
-            that race, exactly one gets True.
+            that race, exactly one gets True (but see `conditional_writes`).
         """
         ...
 
@@ -55,6 +91,14 @@ class Storage(Protocol):
 
         Raises:
             MissingKeyError: nothing is.
+        """
+        ...
+
+    def download(self, key: str, path: Path) -> None:
+        """Write everything stored under `key` into the file `path`, in constant memory.
+
+        Raises:
+            MissingKeyError: nothing is stored under `key`; there is no file then.
         """
         ...
 
@@ -88,12 +132,16 @@ class Storage(Protocol):
         """The file that holds `key`, for reading only; None if it is not on this machine's disks.
 
         Raises:
-            MissingKeyError: nothing is stored under `key`.
+            MissingKeyError: nothing is stored under `key` on this machine's disks.
         """
         ...
 
-    def lock(self, name: str = ".lock") -> AbstractContextManager[None]:
+    def lock(self, name: str = ".lock", *, wait: bool = True) -> AbstractContextManager[Lock]:
         """Hold this storage for one writer while the context lasts; the holder's death frees it.
+
+        Args:
+            wait: where the place cannot tell the dead, watch a holder until it shows that it lives
+                or is silent for too long; False refuses at once.
 
         Raises:
             StorageError: somebody else holds it.
@@ -166,5 +214,5 @@ def local_copy(storage: Storage, key: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
         download = Path(folder) / key.rpartition("/")[2]
-        download.write_bytes(storage.read(key))
+        storage.download(key, download)
         yield download

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from videogen.errors import StorageError
-from videogen.storage.base import MissingKeyError, check_key, check_prefix
+from videogen.storage.base import Lock, MissingKeyError, check_key, check_prefix
+from videogen.storage.counters import StorageCounters
 from videogen.storage.failures import storage_errors
 from videogen.storage.lock import file_lock
 
@@ -40,10 +41,15 @@ class LocalStorage:
                 f"output: got {self.root}, which is a file, expected a folder. Fix: choose a "
                 "folder, or remove the file."
             )
+        self.counters = StorageCounters()
 
     @property
     def uri(self) -> str:
         return str(self.root)
+
+    @property
+    def conditional_writes(self) -> bool:
+        return True
 
     def create(
         self, key: str, data: bytes | Path, metadata: Mapping[str, str] | None = None
@@ -55,6 +61,8 @@ class LocalStorage:
             created = _create(final, data)
             # Also when another writer won: what follows builds on its file being durable.
             sync_folder(final.parent)
+            if created:
+                self._count(data)
             return created
 
     def put(self, key: str, data: bytes | Path) -> None:
@@ -68,11 +76,17 @@ class LocalStorage:
                 temporary.unlink(missing_ok=True)
                 raise
             sync_folder(final.parent)
+            self._count(data)
 
     def read(self, key: str) -> bytes:
         path = self._path(key)
         with storage_errors("reading", path):
             return path.read_bytes()
+
+    def download(self, key: str, path: Path) -> None:
+        stored = self._path(key)
+        with storage_errors("copying", stored):
+            shutil.copyfile(stored, path)
 
     def metadata(self, key: str) -> dict[str, str]:
         self.size(key)
@@ -102,7 +116,8 @@ class LocalStorage:
         self.size(key)
         return self._path(key)
 
-    def lock(self, name: str = ".lock") -> AbstractContextManager[None]:
+    def lock(self, name: str = ".lock", *, wait: bool = True) -> AbstractContextManager[Lock]:
+        """See `Storage.lock`; the kernel knows who lives, so there is nothing to wait for."""
         return file_lock(self.root / name)
 
     def clean_temporary(self, older_than_s: float = 3600.0) -> int:
@@ -118,6 +133,10 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
+
+    def _count(self, data: bytes | Path) -> None:
+        size = data.stat().st_size if isinstance(data, Path) else len(data)
+        self.counters.add("bytes_written", size)
 
     def _walk(self, folder: Path, before: str, start: str = "") -> Iterator[str]:
         with storage_errors("listing", folder):

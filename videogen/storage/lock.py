@@ -12,11 +12,12 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from videogen.errors import StorageError
+from videogen.storage.base import LockLostError
 from videogen.storage.failures import storage_errors
 
 # lockf never refuses its own process, and closing *any* descriptor of the file drops the lock.
@@ -24,8 +25,31 @@ _held: set[Path] = set()
 _guard = threading.Lock()
 
 
+class FileLock:
+    """A lock file that this process holds."""
+
+    def __init__(self, path: Path, file: IO[str]) -> None:
+        self._path = path
+        self._file = file
+        self.owner = _this_process()
+
+    def check(self) -> None:
+        """Return while the file that is locked is the one that others would lock.
+
+        Raises:
+            LockLostError: it was removed or replaced.
+        """
+        with suppress(OSError, ValueError):
+            if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                return
+        raise LockLostError(
+            f"{self._path}: got a lock file that was removed or replaced, expected the one that "
+            f"{self.owner} holds. Fix: leave the output alone during a run, and run again."
+        )
+
+
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[FileLock]:
     """Hold `path` exclusively while the context lasts; the file stays afterwards.
 
     Raises:
@@ -38,7 +62,7 @@ def file_lock(path: Path) -> Iterator[None]:
         file = _acquire(path)
         _held.add(path)
     try:
-        yield
+        yield FileLock(path, file)
     finally:
         with _guard:
             _held.discard(path)
@@ -59,9 +83,13 @@ def _acquire(path: Path) -> IO[str]:
             raise
         file.seek(0)
         file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.write(_this_process() + "\n")
         file.flush()
         return file
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def _owner(file: IO[str]) -> str:
