@@ -14,6 +14,7 @@ from videogen.storage import open_storage
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_encoder import ClipEncoder
 from videogen_pipelines.commit import commit_clip
+from videogen_pipelines.events import gang_name
 from videogen_pipelines.scratch import scratch_folder
 from videogen_pipelines.sidecar import ModelStamp, Provenance, Timings
 
@@ -58,6 +59,7 @@ class GenerateWorkload:
 
         from videogen.loading import load_generator
 
+        self._context = context
         torch.set_num_threads(context.num_threads)
         chosen = self.settings
         self._generator: VideoGenerator = load_generator(
@@ -83,6 +85,8 @@ class GenerateWorkload:
             model=self.settings.stamp,
             sampler_version=self.settings.sampler_version,
             attempts=item["attempt"],
+            device=self._generator.device.type,
+            gang=gang_name(self._context.gang),
             warnings=tuple(self._generator.warnings(request)),
         )
         started = time.perf_counter()
@@ -90,8 +94,13 @@ class GenerateWorkload:
         denoised = time.perf_counter()
         path = self._scratch / f"{request.id}.{item['attempt']}.mp4"
         encoder = self._decode(latents, path, provenance, heartbeat)
-        timings = Timings(denoise_s=denoised - started, decode_s=time.perf_counter() - denoised)
-        return lambda: self._finish(encoder, path, provenance, timings, heartbeat)
+        decoded = time.perf_counter()
+        provenance = replace(
+            provenance,
+            timings=Timings(denoise_s=denoised - started, decode_s=decoded - denoised),
+            gpu_s=(decoded - started) * self._context.world_size,
+        )
+        return lambda: self._finish(encoder, path, provenance, heartbeat)
 
     def _decode(
         self, latents: Tensor, path: Path, provenance: Provenance, heartbeat: Heartbeat
@@ -119,13 +128,12 @@ class GenerateWorkload:
         encoder: ClipEncoder,
         path: Path,
         provenance: Provenance,
-        timings: Timings,
         heartbeat: Heartbeat,
     ) -> dict[str, Any]:
         try:
             encode_s = encoder.close()
             heartbeat("commit", 0, 1)
-            timings = timings.model_copy(update={"encode_s": encode_s})
+            timings = provenance.timings.model_copy(update={"encode_s": encode_s})
             result = commit_clip(self._storage, path, replace(provenance, timings=timings))
             return result.outcome()
         finally:

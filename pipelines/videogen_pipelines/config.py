@@ -72,6 +72,8 @@ class ClusterSection(_Section):
     """Deaths in a row after which a gang is given up."""
     hang_timeout_s: Positive = 600.0
     """A gang that reports no denoising step for so long is killed and replaced."""
+    price_per_gpu_hour: Annotated[float, Field(ge=0)] = 0.0
+    """What a GPU costs for an hour, in your currency; 0 leaves money out."""
     address: str | None = None
     """Ray cluster to join ("auto", "ray://host:10001"); null starts one on this machine."""
 

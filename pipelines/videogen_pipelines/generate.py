@@ -15,13 +15,12 @@ from typing import Any, Literal
 from rich.console import Console
 
 from videogen.requests import ClipRequest
-from videogen_cluster.failures import ErrorClass, Failure
-from videogen_cluster.listener import Listener, Snapshot
-from videogen_cluster.scheduler import Completed, DeadLettered, Requeued
+from videogen_cluster.failures import ErrorClass
 from videogen_pipelines.committed import orphans, read_committed, read_sidecars
 from videogen_pipelines.engine import Engine, run_on_ray
 from videogen_pipelines.job import Job
 from videogen_pipelines.manifest import InvalidRow
+from videogen_pipelines.observers import Observers
 from videogen_pipelines.plan import Plan, PlannedClip
 from videogen_pipelines.progress import Progress
 from videogen_pipelines.results import ResultRow, RunCounts
@@ -83,65 +82,25 @@ def generate(
     """
     started = time.monotonic()
     with RunDirectory(job.storage) as run:
-        run.initialise(job.record())
-        clean_scratch(job.storage)
-        committed = run.committed()
-        _adopt_orphans(job, run, committed)
-        plan = _plan(job, run, committed)
-        progress = Progress(plan.to_do, console, log_interval_s)
-        progress.say(_opening(plan))
-        listener = RunListener(run, progress)
-        items = _items(job, run, committed)
-        try:
-            with progress if plan.to_do else nullcontext():
-                # With nothing to make, the bad rows are still to be recorded.
-                interrupted = engine(job, items, listener) if plan.to_do else any(items)
-        finally:
+        record = run.initialise(job.record())
+        with Observers.of(job, run, record.invocation) as observers:
             clean_scratch(job.storage)
-        return _end(job, run, plan, listener, interrupted, time.monotonic() - started)
-
-
-class RunListener(Listener):
-    """Writes what happens into the ledger and onto the screen."""
-
-    def __init__(self, run: RunDirectory, progress: Progress) -> None:
-        self._run = run
-        self._progress = progress
-        self._stopping = False
-        self.done = 0
-        self.failed = 0
-
-    def completed(self, decision: Completed) -> None:
-        self.done += 1
-        self._run.record_done(decision.record)
-
-    def dead_lettered(self, decision: DeadLettered) -> None:
-        self.failed += 1
-        failure = decision.failure
-        self._run.record_failure(
-            decision.item_id, failure.error_class, failure.message, decision.attempts
-        )
-        self._progress.say(
-            f"failed {decision.item_id} after {decision.attempts} attempts: {_why(failure)}"
-        )
-
-    def requeued(self, decision: Requeued) -> None:
-        if decision.failure.error_class is not ErrorClass.CANCELLED:
-            self._progress.say(f"again {decision.item_id}: {_why(decision.failure)}")
-
-    def gang_lost(self, gang: int, failure: Failure) -> None:
-        self._progress.say(f"lost gang {gang}: {_why(failure)}")
-
-    def progress(self, snapshot: Snapshot) -> None:
-        self._run.tick()
-        if snapshot.stopping and not self._stopping:
-            self._stopping = True
-            self._progress.say("stopping: clips in flight may finish; once more to stop at once")
-        self._progress.update(snapshot)
-
-
-def _why(failure: Failure) -> str:
-    return f"{failure.error_class}: {failure.message}"
+            committed = run.committed()
+            _adopt_orphans(job, run, committed)
+            plan = _plan(job, run, committed)
+            progress = Progress(plan.to_do, console, log_interval_s)
+            progress.say(_opening(plan))
+            listener = observers.listener(plan, progress)
+            items = _items(job, run, committed)
+            try:
+                with progress if plan.to_do else nullcontext():
+                    # With nothing to make, the bad rows are still to be recorded.
+                    interrupted = engine(job, items, listener) if plan.to_do else any(items)
+            finally:
+                clean_scratch(job.storage)
+            outcome = _end(job, run, plan, observers, interrupted, time.monotonic() - started)
+            observers.ended(outcome.state)
+        return outcome
 
 
 def _opening(plan: Plan) -> str:
@@ -193,12 +152,13 @@ def _end(
     job: Job,
     run: RunDirectory,
     plan: Plan,
-    listener: RunListener,
+    observers: Observers,
     interrupted: bool,
     elapsed_s: float,
 ) -> Outcome:
+    made = observers.ledger
     if interrupted:
-        done, failed = plan.done + listener.done, plan.invalid + listener.failed
+        done, failed = plan.done + made.done, plan.invalid + made.failed
         counts = RunCounts(plan.total, done, failed, plan.total - done - failed)
     else:
         counts = run.finish(_result_rows(job))
@@ -207,8 +167,8 @@ def _end(
         state="interrupted" if interrupted else state,
         uri=job.storage.uri,
         counts=counts,
-        summary=run.summary(elapsed_s),
-        contact_sheet=None if interrupted else _contact_sheet(job, listener.done),
+        summary=observers.costed(run.summary(elapsed_s)),
+        contact_sheet=None if interrupted else _contact_sheet(job, made.done),
     )
 
 

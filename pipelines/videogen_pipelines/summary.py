@@ -12,6 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from videogen_pipelines.cost import money
+
 STAGES = ("denoise_s", "decode_s", "encode_s", "commit_s")
 
 
@@ -20,7 +22,8 @@ class RunSummary:
     """Numbers over a set of outcomes.
 
     `video_s` is the length of all clips together, `elapsed_s` the time it took (None: unknown),
-    `stage_s` the seconds spent in each stage, over all clips.
+    `stage_s` the seconds spent in each stage, over all clips, `gpu_s` the seconds that the devices
+    of all ranks gave to them, `lost_gpu_s` (an estimate) to attempts that came to nothing.
     """
 
     done: int = 0
@@ -31,6 +34,14 @@ class RunSummary:
     video_s: float = 0.0
     elapsed_s: float | None = None
     stage_s: dict[str, float] = field(default_factory=dict)
+    gpu_s: float = 0.0
+    lost_gpu_s: float | None = None
+    price_per_gpu_hour: float = 0.0
+
+    @property
+    def cost(self) -> float | None:
+        """In the currency of the price; None where there is no price."""
+        return money(self.gpu_s + (self.lost_gpu_s or 0.0), self.price_per_gpu_hour)
 
     @property
     def clips_per_minute(self) -> float | None:
@@ -39,7 +50,7 @@ class RunSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
-        return {**asdict(self), "clips_per_minute": self.clips_per_minute}
+        return {**asdict(self), "clips_per_minute": self.clips_per_minute, "cost": self.cost}
 
 
 def summarise(outcomes: pa.Table, elapsed_s: float | None = None) -> RunSummary:
@@ -61,6 +72,7 @@ def summarise(outcomes: pa.Table, elapsed_s: float | None = None) -> RunSummary:
         video_s=_total(done, "duration_s"),
         elapsed_s=_span_s(done) if elapsed_s is None else elapsed_s,
         stage_s={stage: _total(done, stage) for stage in STAGES},
+        gpu_s=_total(done, "gpu_s"),
     )
 
 
@@ -100,6 +112,17 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
+def format_device_time(gpu_s: float, lost_gpu_s: float) -> str:
+    """How long devices worked, and how much of it was in vain."""
+    useful = f"{format_seconds(gpu_s)} of GPU or CPU time"
+    return f"{useful}, and {format_seconds(lost_gpu_s)} lost" if lost_gpu_s >= 0.1 else useful
+
+
+def format_money(cost: float, clips: int) -> str:
+    """In no currency: that of the price is not known."""
+    return f"{cost:,.2f}" + (f", {cost / clips:,.4f} a clip" if clips else "")
+
+
 def _speed(summary: RunSummary) -> list[tuple[str, str]]:
     rows = [
         ("video", f"{format_seconds(summary.video_s)}, {format_bytes(summary.bytes)}"),
@@ -108,6 +131,10 @@ def _speed(summary: RunSummary) -> list[tuple[str, str]]:
         rows.append(("elapsed", format_seconds(summary.elapsed_s)))
     if summary.clips_per_minute:
         rows.append(("speed", f"{summary.clips_per_minute:,.1f} clips/min"))
+    if summary.gpu_s:
+        rows.append(("devices", format_device_time(summary.gpu_s, summary.lost_gpu_s or 0.0)))
+    if summary.cost is not None:
+        rows.append(("cost", format_money(summary.cost, summary.done)))
     return rows
 
 
