@@ -1,0 +1,1 @@
+"""Sharding of models over ranks, applied from outside: no model file mentions a rank."""
