@@ -9,9 +9,11 @@ from typing import Self
 
 from videogen.errors import StorageError
 from videogen_cluster.jobs import this_job
+from videogen_cluster.metrics import RunMetrics
 from videogen_pipelines.cost import GpuMeter
 from videogen_pipelines.events import EventLog
 from videogen_pipelines.job import Job
+from videogen_pipelines.metrics_listener import MetricsListener
 from videogen_pipelines.plan import Plan
 from videogen_pipelines.progress import Progress
 from videogen_pipelines.reporter import Reporter
@@ -76,6 +78,7 @@ class Observers:
             self.meter,
             EventListener(self.events),
             self.board,
+            MetricsListener(RunMetrics(), self.job.storage, self.meter),
         ]
         return RunListener(parts, lambda: self.reporter.stop_asked)
 

@@ -42,6 +42,10 @@ class RunListener(Listener):
         for part in self._parts:
             part.requeued(decision)
 
+    def gang_building(self, gang: int) -> None:
+        for part in self._parts:
+            part.gang_building(gang)
+
     def gang_ready(self, gang: int) -> None:
         for part in self._parts:
             part.gang_ready(gang)
@@ -49,6 +53,18 @@ class RunListener(Listener):
     def gang_lost(self, gang: int, failure: Failure) -> None:
         for part in self._parts:
             part.gang_lost(gang, failure)
+
+    def gang_retired(self, gang: int, reason: str) -> None:
+        for part in self._parts:
+            part.gang_retired(gang, reason)
+
+    def node_joined(self, node_id: str, name: str) -> None:
+        for part in self._parts:
+            part.node_joined(node_id, name)
+
+    def node_left(self, node_id: str, name: str) -> None:
+        for part in self._parts:
+            part.node_left(node_id, name)
 
     def progress(self, snapshot: Snapshot) -> None:
         for part in self._parts:
@@ -132,6 +148,9 @@ class EventListener(Listener):
     def requeued(self, decision: Requeued) -> None:
         self._add_failure("clip_again", decision)
 
+    def gang_building(self, gang: int) -> None:
+        self._events.add("gang_building", gang=gang_name(gang))
+
     def gang_ready(self, gang: int) -> None:
         self._events.add("gang_ready", gang=gang_name(gang))
 
@@ -141,7 +160,18 @@ class EventListener(Listener):
             gang=gang_name(gang),
             error_class=str(failure.error_class),
             message=failure.message,
+            node=failure.node,
+            detected_s=failure.detected_s,
         )
+
+    def gang_retired(self, gang: int, reason: str) -> None:
+        self._events.add("gang_retired", gang=gang_name(gang), message=reason)
+
+    def node_joined(self, node_id: str, name: str) -> None:
+        self._events.add("node_joined", node=name, node_id=node_id)
+
+    def node_left(self, node_id: str, name: str) -> None:
+        self._events.add("node_left", node=name, node_id=node_id)
 
     def progress(self, snapshot: Snapshot) -> None:
         if snapshot.stopping and not self._draining:

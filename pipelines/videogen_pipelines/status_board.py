@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from videogen_cluster.failures import Failure
-from videogen_cluster.health import Activity
 from videogen_cluster.listener import Listener, Snapshot
 from videogen_cluster.scheduler import Completed, DeadLettered
 from videogen_pipelines.control import StopRequest
@@ -158,7 +157,7 @@ class StatusBoard(Listener):
                 in_flight=_in_flight(snapshot),
                 gangs=Gangs(
                     ready=snapshot.gangs_ready if snapshot else 0,
-                    total=snapshot.num_gangs if snapshot else 0,
+                    total=snapshot.gangs_total if snapshot else 0,
                     lost=self._gangs_lost,
                 ),
                 clips_per_minute=speed,
@@ -177,16 +176,14 @@ class StatusBoard(Listener):
 
 
 def _in_flight(snapshot: Snapshot | None) -> tuple[InFlight, ...]:
-    activities = snapshot.activities if snapshot else ()
-    return tuple(_clip(activity) for activity in activities[:MAX_IN_FLIGHT])
-
-
-def _clip(activity: Activity) -> InFlight:
-    gang = getattr(activity, "gang", None)
-    return InFlight(
-        id=activity.item_id,
-        gang=None if gang is None else gang_name(gang),
-        stage=activity.stage,
-        step=activity.step,
-        total=activity.total,
+    items = snapshot.in_flight[:MAX_IN_FLIGHT] if snapshot else ()
+    return tuple(
+        InFlight(
+            id=item.item_id,
+            gang=gang_name(item.gang),
+            stage=item.stage,
+            step=item.step,
+            total=item.total,
+        )
+        for item in items
     )
