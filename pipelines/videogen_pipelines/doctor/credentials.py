@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from videogen_pipelines.doctor.checks import Finding, failed, ok
-from videogen_pipelines.doctor.redaction import redact
+from videogen_pipelines.redact import redact
 
 _FIX = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where the instance or "
@@ -15,7 +15,7 @@ _FIX = (
 
 def check_credentials() -> Finding:
     """Which of the usual places has credentials, the region and the endpoint."""
-    from videogen.storage.s3_credentials import credential_source
+    from videogen.storage.s3.credentials import credential_source
 
     source = credential_source()
     if source is None:

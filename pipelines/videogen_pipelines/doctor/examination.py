@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 from videogen.errors import VideogenError
 from videogen_pipelines.doctor.checks import Check, Family, Finding, Probe, Status, failed, skipped
-from videogen_pipelines.doctor.redaction import redact
+from videogen_pipelines.redact import redact
 
 LIMIT_S = 14.0
 _BUG = "please report it, with VIDEOGEN_TRACEBACK=1 of the command that fails"

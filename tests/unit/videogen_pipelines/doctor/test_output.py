@@ -99,7 +99,7 @@ def test_a_store_without_conditional_writes_is_a_warning():
 
 
 def test_no_credentials_fail(monkeypatch):
-    monkeypatch.setattr("videogen.storage.s3_credentials.credential_source", lambda: None)
+    monkeypatch.setattr("videogen.storage.s3.credentials.credential_source", lambda: None)
     monkeypatch.setattr(output, "open_storage", lambda _: Memory())
     checks = {check.name: check for check in examine([output_family("s3://bucket/run")])}
     assert checks["credentials"].status == "failed"
