@@ -44,13 +44,16 @@ class ResidualBlock(nn.Module):
         self.stages = nn.ModuleList(_stage(channels, kernels) for _ in range(2))
 
     def forward(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
-        residual = x
+        return x + self.branch(x, cache)
+
+    def branch(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
+        """What is added to `x`."""
         for stage in self.stages:
             norm, *convolutions = stage  # pyright: ignore[reportGeneralTypeIssues]
-            residual = F.silu(norm(residual))
+            x = F.silu(norm(x))
             for convolution in convolutions:
-                residual = convolution(residual, cache)
-        return x + residual
+                x = convolution(x, cache)
+        return x
 
 
 def _stage(channels: int, kernels: Kernels) -> nn.ModuleList:

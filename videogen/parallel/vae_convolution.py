@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videogen.models.causal_conv import CausalConv3d, StreamCache
@@ -59,13 +59,10 @@ def share_weights(vae: VideoVAE) -> VideoVAE:
     return copy.deepcopy(vae, {id(parameter): parameter for parameter in vae.parameters()})
 
 
-def convolutions(vae: VideoVAE) -> list[CausalConv3d]:
-    return [module for module in vae.modules() if isinstance(module, CausalConv3d)]
-
-
-def set_halo(vae: VideoVAE, halo: Halo) -> None:
-    """Have every convolution of `vae`, itself changed, take its borders from `halo`."""
-    for convolution in convolutions(vae):
-        convolution.__class__ = HaloConv3d
-        assert isinstance(convolution, HaloConv3d)
-        convolution.halo = halo
+def set_halo(module: nn.Module, halo: Halo) -> None:
+    """Have every convolution in `module`, which is changed, take its borders from `halo`."""
+    for convolution in module.modules():
+        if isinstance(convolution, CausalConv3d):
+            convolution.__class__ = HaloConv3d
+            assert isinstance(convolution, HaloConv3d)
+            convolution.halo = halo

@@ -8,10 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from videogen.parallel.communicator import Message
 from videogen.parallel.vae_split import Split
 
-Message = tuple[Tensor, int]
-"""A tensor, and the rank it goes to or comes from."""
+HALO, GATHER = "halo", "gather"
+"""What the traffic is counted as."""
 
 
 class Peers(Protocol):
@@ -23,7 +24,9 @@ class Peers(Protocol):
     @property
     def size(self) -> int: ...
 
-    def exchange(self, sends: Sequence[Message], receives: Sequence[Message]) -> None:
+    def exchange(
+        self, sends: Sequence[Message], receives: Sequence[Message], operation: str = ...
+    ) -> None:
         """Send and receive all at once, contiguous tensors, received into those given."""
         ...
 
@@ -50,7 +53,7 @@ class NeighbourHalo:
         if self._after is not None:
             sends.append((last.contiguous(), self._after))
             receives.append((after, self._after))
-        self._peers.exchange(sends, receives)
+        self._peers.exchange(sends, receives, HALO)
         return torch.cat([before, x, after], dim=self.dim)
 
 
@@ -66,12 +69,12 @@ def gather(peers: Peers, split: Split, part: Tensor, scale: int, root: int = 0) 
     """
     if peers.rank != root:
         if split.is_active(peers.rank):
-            peers.exchange([(part.contiguous(), root)], [])
+            peers.exchange([(part.contiguous(), root)], [], GATHER)
         return None
     parts = _places(peers, split, part, scale)
     others = [(other, rank) for rank, other in enumerate(parts) if rank != root and other.numel()]
     if others:
-        peers.exchange([], others)
+        peers.exchange([], others, GATHER)
     return torch.cat(parts, dim=split.dim)
 
 
@@ -83,6 +86,7 @@ def all_gather(peers: Peers, split: Split, part: Tensor, scale: int) -> Tensor:
     peers.exchange(
         [(mine, rank) for rank in others if mine.numel()],
         [(parts[rank], rank) for rank in others if parts[rank].numel()],
+        GATHER,
     )
     return torch.cat(parts, dim=split.dim)
 

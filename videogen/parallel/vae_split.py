@@ -10,14 +10,10 @@ from itertools import accumulate
 
 from torch import Tensor
 
+from videogen.parallel.shards import Sizes, divide
+
 ROWS, COLUMNS = 3, 4
 """Dims of `b c t h w` that can be cut."""
-
-
-def split_evenly(total: int, parts: int) -> tuple[int, ...]:
-    """Sizes of `parts` shares of `total` that differ by at most one; the larger come first."""
-    size, larger = divmod(total, parts)
-    return tuple(size + (part < larger) for part in range(parts))
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Split:
     """Consecutive shares of the latent lines along a dim of `b c t h w`; the last may be empty."""
 
     dim: int
-    sizes: tuple[int, ...]
+    sizes: Sizes
 
     @classmethod
     def of_latents(cls, h: int, w: int, degree: int) -> Split:
@@ -33,7 +29,7 @@ class Split:
         shares = {ROWS: -(-h // degree) / h, COLUMNS: -(-w // degree) / w}
         borders = {ROWS: w, COLUMNS: h}
         dim = min(shares, key=lambda dim: (shares[dim], borders[dim]))
-        return cls(dim, split_evenly(h if dim == ROWS else w, degree))
+        return cls(dim, divide(h if dim == ROWS else w, degree))
 
     @property
     def num_active(self) -> int:
