@@ -13,7 +13,7 @@ from videogen.requests import ClipRequest
 from videogen.storage import open_storage
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_encoder import ClipEncoder
-from videogen_pipelines.commit import commit_clip
+from videogen_pipelines.commit import commit_clip, store_attempt
 from videogen_pipelines.events import gang_name
 from videogen_pipelines.scratch import scratch_folder
 from videogen_pipelines.sidecar import ModelStamp, Provenance, Timings
@@ -41,6 +41,7 @@ class ClipSettings:
     attention: str | None = None
     codec: str = "h264"
     crf: int | None = None
+    single_committer: bool = False
 
 
 class GenerateWorkload:
@@ -134,8 +135,8 @@ class GenerateWorkload:
             encode_s = encoder.close()
             heartbeat("commit", 0, 1)
             timings = provenance.timings.model_copy(update={"encode_s": encode_s})
-            result = commit_clip(self._storage, path, replace(provenance, timings=timings))
-            return result.outcome()
+            publish = store_attempt if self.settings.single_committer else commit_clip
+            return publish(self._storage, path, replace(provenance, timings=timings)).outcome()
         finally:
             path.unlink(missing_ok=True)
 

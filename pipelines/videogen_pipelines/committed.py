@@ -28,6 +28,16 @@ def orphans(storage: Storage, committed: Container[str]) -> Iterator[str]:
     return (name for name in _ids(storage, CLIPS_PREFIX) if name not in committed)
 
 
+def orphaned_clips(storage: Storage, committed: Container[str]) -> dict[str, list[str]]:
+    """id -> the keys of every clip that is stored for it, of ids that are not `committed`."""
+    found: dict[str, list[str]] = {}
+    for key in storage.list(CLIPS_PREFIX):
+        name = id_of_key(key)
+        if name is not None and name not in committed:
+            found.setdefault(name, []).append(key)
+    return found
+
+
 def read_committed(
     storage: Storage, on_unlisted: Callable[[Sidecar], None] | None = None
 ) -> dict[str, str]:

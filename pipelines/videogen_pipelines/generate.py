@@ -88,17 +88,21 @@ def generate(
             committed = run.committed()
             _adopt_orphans(job, run, committed)
             plan = _plan(job, run, committed)
+            standing = None if plan.to_do else run.standing(plan.total, plan.done)
+            if standing is None:
+                run.withdraw_success()
             progress = Progress(plan.to_do, console, log_interval_s)
             progress.say(_opening(plan))
             listener = observers.listener(plan, progress)
-            items = _items(job, run, committed)
+            items = () if standing else _items(job, run, committed)
             try:
                 with progress if plan.to_do else nullcontext():
                     # With nothing to make, the bad rows are still to be recorded.
                     interrupted = engine(job, items, listener) if plan.to_do else any(items)
             finally:
                 clean_scratch(job.storage)
-            outcome = _end(job, run, plan, observers, interrupted, time.monotonic() - started)
+            elapsed_s = time.monotonic() - started
+            outcome = _end(job, run, plan, observers, interrupted, elapsed_s, standing)
             observers.ended(outcome.state)
         return outcome
 
@@ -155,13 +159,14 @@ def _end(
     observers: Observers,
     interrupted: bool,
     elapsed_s: float,
+    standing: RunCounts | None = None,
 ) -> Outcome:
     made = observers.ledger
     if interrupted:
         done, failed = plan.done + made.done, plan.invalid + made.failed
         counts = RunCounts(plan.total, done, failed, plan.total - done - failed)
     else:
-        counts = run.finish(_result_rows(job))
+        counts = standing or run.finish(_result_rows(job))
     state: State = "some_failed" if counts.failed or counts.pending else "complete"
     return Outcome(
         state="interrupted" if interrupted else state,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from videogen.requests import ClipRequest, SamplingDefaults
@@ -38,6 +39,10 @@ class Inputs(Protocol):
         """The clips in order; bad rows as `InvalidRow` if they are to be skipped."""
         ...
 
+    def recipe(self) -> dict[str, Any]:
+        """JSON types that say how to read the same rows again; see `inputs_of`."""
+        ...
+
 
 @dataclass(frozen=True)
 class ManifestInputs:
@@ -64,6 +69,12 @@ class ManifestInputs:
             bad_rows=self.bad_rows,
             digest=report.digest,
         )
+
+    def recipe(self) -> dict[str, Any]:
+        options = {**asdict(self.options), "columns": dict(self.options.columns)}
+        is_address = "://" in self.path
+        path = self.path if is_address else str(Path(self.path).expanduser().absolute())
+        return {"kind": "manifest", "path": path, "options": options, "bad_rows": self.bad_rows}
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,14 @@ class PromptInputs:
     def requests(self, report: ManifestReport) -> Iterator[ClipRequest | InvalidRow]:
         for row in self._resolve():
             yield from row.requests
+
+    def recipe(self) -> dict[str, Any]:
+        return {
+            "kind": "prompts",
+            "prompts": list(self.prompts),
+            "seed": self.seed,
+            "num_samples": self.num_samples,
+        }
 
     def _rows(self) -> list[dict[str, Any]]:
         seed = {} if self.seed is None else {"seed": self.seed}

@@ -82,6 +82,8 @@ class Job:
             model_name=self.model.stamp.name,
             model_digest=self.model.stamp.digest,
             num_rows=self.report.num_rows,
+            inputs=self.inputs.recipe(),
+            sampler_version=SAMPLER_VERSION,
         )
 
     def rows(self, committed: Mapping[str, str]) -> Iterator[PlannedClip | InvalidRow]:
@@ -105,6 +107,7 @@ class Job:
             attention=self.config.model.attention,
             codec=self.config.output.codec,
             crf=self.config.output.crf,
+            single_committer=not self.storage.conditional_writes,
         )
 
 

@@ -19,8 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json as pa_json
 
-from videogen.errors import StorageError
-from videogen.storage import Storage
+from videogen.storage import MissingKeyError, Storage
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,8 @@ SCHEMA = pa.schema(
 class LedgerWriter:
     """Buffers records and writes them as create-only segments of one epoch.
 
-    An epoch is one invocation of a run; under the run's lock nobody else writes to it.
+    An epoch is one invocation of a run. Should somebody else write to it all the same, neither can
+    harm the other: a number that is taken is passed over.
     """
 
     def __init__(
@@ -68,12 +68,15 @@ class LedgerWriter:
         max_records: int = MAX_RECORDS,
         max_age_s: float = MAX_AGE_S,
         clock: Callable[[], float] = time.monotonic,
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
+        """Start with the segment 0 of `epoch`; `fence` raises if we may not write any more."""
         self.storage = storage
         self.epoch = epoch
         self.max_records = max_records
         self.max_age_s = max_age_s
         self._clock = clock
+        self._fence = fence
         self._lines: list[bytes] = []
         self._oldest = 0.0
         self._sequence = 0
@@ -99,19 +102,36 @@ class LedgerWriter:
         """Write what is buffered, if anything.
 
         Raises:
-            StorageError: it could not be written and stays buffered, or somebody else writes here.
+            StorageError: it could not be written and stays buffered.
         """
         while self._lines:
             lines = self._lines[: self.max_records]
-            key = f"{LEDGER_PREFIX}{self.epoch:06d}/{self._sequence:08d}.jsonl.gz"
             data = gzip.compress(b"\n".join(lines) + b"\n", compresslevel=6, mtime=0)
-            if not self.storage.create(key, data) and self.storage.read(key) != data:
-                raise StorageError(
-                    f"{self.storage.uri}/{key}: got a segment somebody else wrote, expected to be "
-                    "alone. Fix: stop the other run that writes to this output, then run again."
-                )
-            self._sequence += 1
+            self._fence()
+            self._create(data)
             del self._lines[: len(lines)]
+
+    def drop(self) -> int:
+        """Forget what is buffered, because somebody else writes now; returns how many records."""
+        dropped = len(self._lines)
+        self._lines.clear()
+        return dropped
+
+    def _create(self, data: bytes) -> None:
+        """Store a segment under the next number that is free, or that holds it already."""
+        while True:
+            key = f"{LEDGER_PREFIX}{self.epoch:06d}/{self._sequence:08d}.jsonl.gz"
+            # A flush that failed may have stored its segment all the same; then this is that one.
+            is_stored = self.storage.create(key, data) or self._read(key) == data
+            self._sequence += 1
+            if is_stored:
+                return
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self.storage.read(key)
+        except MissingKeyError:
+            return None
 
 
 def next_epoch(storage: Storage) -> int:

@@ -1,12 +1,13 @@
-"""The end of a run: `results/*.parquet` with a row per manifest row, `errors.jsonl`, `_SUCCESS`."""
+"""The end of a run: `results/*.parquet` with a row per row of the manifest, and `errors.jsonl`."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +26,6 @@ from videogen_pipelines.ledger import next_epoch, read_ledger
 
 RESULTS_PREFIX = "results/"
 ERRORS_KEY = "errors.jsonl"
-SUCCESS_KEY = "_SUCCESS"
 PART_ROWS = 100_000
 BATCH_ROWS = 10_000
 
@@ -137,33 +137,64 @@ def _places(index: pa.Table, condition: pc.Expression) -> dict[str, int]:
     return places
 
 
-def write_results(storage: Storage, rows: Iterable[ResultRow], outcomes: Outcomes) -> RunCounts:
-    """Write all parts and `errors.jsonl`, in the order of `rows`, replacing older ones.
+@dataclass
+class ResultsWriter:
+    """Writes all parts and `errors.jsonl`, replacing older ones.
 
     Memory grows with the number of outcomes, about 0.6 GB a million, not with the prompts.
 
-    Raises:
-        StorageError: the storage failed.
+    Attributes:
+        fence: called before every write; raises if we may not write any more.
+        counts: how many rows of which state were written.
+        digests: key -> SHA-256 of every file written.
     """
-    counts = RunCounts()
-    parts = 0
-    with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
-        errors_path = Path(folder) / ERRORS_KEY
-        with errors_path.open("w", encoding="utf-8") as errors:
-            rows = iter(rows)
-            while (first := next(rows, None)) is not None:
-                part = _with_first(first, islice(rows, PART_ROWS - 1))
-                counts = _write_part(storage, parts, part, outcomes, errors, counts)
-                parts += 1
-        storage.put(ERRORS_KEY, errors_path)
-    _delete_parts_from(storage, parts)
-    return counts
 
+    storage: Storage
+    outcomes: Outcomes
+    fence: Callable[[], None] = lambda: None
+    counts: RunCounts = field(default_factory=RunCounts)
+    digests: dict[str, str] = field(default_factory=dict)
 
-def write_success(storage: Storage, counts: RunCounts, **facts: Any) -> None:
-    """Declare the run complete: every row of the manifest is a clip or a named failure."""
-    content = json.dumps({"schema": 1, **asdict(counts), **facts}, indent=2)
-    storage.put(SUCCESS_KEY, content.encode() + b"\n")
+    def write(self, rows: Iterable[ResultRow]) -> RunCounts:
+        """Write what became of `rows`, in their order.
+
+        Raises:
+            StorageError: the storage failed.
+        """
+        parts = 0
+        with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
+            errors_path = Path(folder) / ERRORS_KEY
+            with errors_path.open("w", encoding="utf-8") as errors:
+                rows = iter(rows)
+                while (first := next(rows, None)) is not None:
+                    part = _with_first(first, islice(rows, PART_ROWS - 1))
+                    self._write_part(part_key(parts), part, errors)
+                    parts += 1
+            self._put(ERRORS_KEY, errors_path)
+        self._delete_parts_from(parts)
+        return self.counts
+
+    def _write_part(self, key: str, rows: Iterator[ResultRow], errors: IO[str]) -> None:
+        data = io.BytesIO()
+        with pq.ParquetWriter(data, SCHEMA, compression="zstd") as writer:
+            while batch := list(islice(rows, BATCH_ROWS)):
+                table = results_table(batch, self.outcomes)
+                writer.write_table(table)
+                self.counts = _add(self.counts, table)
+                _write_errors(errors, batch, table)
+        self._put(key, data.getvalue())
+
+    def _put(self, key: str, data: bytes | Path) -> None:
+        content = data.read_bytes() if isinstance(data, Path) else data
+        self.digests[key] = hashlib.sha256(content).hexdigest()
+        self.fence()
+        self.storage.put(key, data)
+
+    def _delete_parts_from(self, number: int) -> None:
+        for key in list(self.storage.list(f"{RESULTS_PREFIX}part-")):
+            if key >= part_key(number):
+                self.fence()
+                self.storage.delete(key)
 
 
 def part_key(number: int) -> str:
@@ -173,25 +204,6 @@ def part_key(number: int) -> str:
 def _with_first(first: ResultRow, others: Iterator[ResultRow]) -> Iterator[ResultRow]:
     yield first
     yield from others
-
-
-def _write_part(
-    storage: Storage,
-    number: int,
-    rows: Iterator[ResultRow],
-    outcomes: Outcomes,
-    errors: IO[str],
-    counts: RunCounts,
-) -> RunCounts:
-    data = io.BytesIO()
-    with pq.ParquetWriter(data, SCHEMA, compression="zstd") as writer:
-        while batch := list(islice(rows, BATCH_ROWS)):
-            table = results_table(batch, outcomes)
-            writer.write_table(table)
-            counts = _add(counts, table)
-            _write_errors(errors, batch, table)
-    storage.put(part_key(number), data.getvalue())
-    return counts
 
 
 def results_table(rows: list[ResultRow], outcomes: Outcomes) -> pa.Table:
@@ -247,9 +259,3 @@ def _write_errors(errors: IO[str], rows: list[ResultRow], table: pa.Table) -> No
                 "request": row.request and row.request.model_dump(mode="json"),
             }
             errors.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _delete_parts_from(storage: Storage, number: int) -> None:
-    for key in list(storage.list(f"{RESULTS_PREFIX}part-")):
-        if key >= part_key(number):
-            storage.delete(key)

@@ -35,6 +35,10 @@ class RunRecord(Record):
     manifest_digest: str
     num_rows: int | None = None
     model: ModelStamp
+    inputs: dict[str, Any] | None = None
+    """How the rows were read, for `recorded.recorded_inputs`; None in records before it."""
+    sampler_version: str | None = None
+    commit: Literal["create_only", "single_committer"] = "create_only"
     versions: dict[str, str]
     node: str
     created_at: AwareDatetime
@@ -48,11 +52,14 @@ class RunRecord(Record):
         model_name: str,
         model_digest: str,
         num_rows: int | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        sampler_version: str | None = None,
     ) -> RunRecord:
         """The record of an invocation that starts now, here.
 
         Args:
             config: the fully resolved configuration, JSON types only.
+            inputs: what `Inputs.recipe()` returned, JSON types only.
         """
         return cls(
             config=dict(config),
@@ -61,6 +68,8 @@ class RunRecord(Record):
             manifest_digest=manifest_digest,
             num_rows=num_rows,
             model=ModelStamp(name=model_name, digest=model_digest),
+            inputs=None if inputs is None else dict(inputs),
+            sampler_version=sampler_version,
             versions=current_versions(),
             node=socket.gethostname(),
             created_at=now(),
@@ -93,12 +102,27 @@ def read_run_record(storage: Storage) -> RunRecord:
     Raises:
         StorageError: there is none, so this is no run directory, or it is damaged.
     """
-    key = _key(_next_number(storage) - 1)
-    if not storage.exists(key):
+    number = _next_number(storage) - 1
+    if number < 1:
         raise StorageError(
             f"{storage.uri}: got no run.json, expected a run directory. Fix: name the output "
             "of 'videogen generate'."
         )
+    return _read(storage, number)
+
+
+def is_continued(storage: Storage, record: RunRecord, invocation: int) -> bool:
+    """Whether `record` asks for what an earlier invocation asked for: the same rows and model."""
+    names = ("manifest_digest", "inputs", "model", "sampler_version")
+    try:
+        earlier = _read(storage, invocation)
+    except StorageError:  # lost or damaged: then it does not count
+        return False
+    return all(getattr(earlier, name) == getattr(record, name) for name in names)
+
+
+def _read(storage: Storage, number: int) -> RunRecord:
+    key = _key(number)
     try:
         return RunRecord.model_validate_json(storage.read(key))
     except ValidationError as error:

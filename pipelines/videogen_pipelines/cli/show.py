@@ -70,8 +70,9 @@ def describe(storage: Storage, limit: int, with_sheet: bool) -> Shown:
     """
     from videogen_pipelines.committed import committed_ids, read_sidecars
     from videogen_pipelines.contact_sheet import write_contact_sheet
-    from videogen_pipelines.results import SUCCESS_KEY, read_outcomes
+    from videogen_pipelines.results import read_outcomes
     from videogen_pipelines.run_record import read_run_record
+    from videogen_pipelines.success import SUCCESS_KEY
     from videogen_pipelines.summary import summarise
 
     model = read_run_record(storage).model.name

@@ -171,11 +171,34 @@ def test_a_write_whose_answer_was_lost_is_recognised(
     assert read_done(storage) == {"a": "clip of a"}
 
 
-def test_somebody_else_writing_to_the_epoch_is_noticed(storage: LocalStorage) -> None:
+def test_of_two_writers_in_one_epoch_neither_loses_a_record(storage: LocalStorage) -> None:
     ours, theirs = LedgerWriter(storage, 1), LedgerWriter(storage, 1)
-    ours.append(record("a"))
-    theirs.append(record("b"))
-    theirs.flush()
-    with pytest.raises(StorageError, match=r"somebody else wrote.*Fix: "):
+    for number in range(3):
+        ours.append(record(f"ours-{number}"))
+        theirs.append(record(f"theirs-{number}"))
+        theirs.flush()
         ours.flush()
-    assert read_done(storage) == {"b": "clip of b"}
+    assert len(list(storage.list("ledger/"))) == 6
+    assert len(read_ledger(storage)) == 6
+    assert set(read_done(storage)) == {f"{who}-{n}" for who in ("ours", "theirs") for n in range(3)}
+
+
+def test_nothing_is_written_behind_the_fence(storage: LocalStorage) -> None:
+    def fence() -> None:
+        raise StorageError("not ours any more")
+
+    writer = LedgerWriter(storage, 1, fence=fence)
+    writer.append(record("a"))
+    with pytest.raises(StorageError, match="not ours"):
+        writer.flush()
+    assert list(storage.list()) == []
+    assert writer.drop() == 1
+    writer.flush()
+    assert list(storage.list()) == []
+
+
+def test_segments_of_an_earlier_version_still_read(storage: LocalStorage) -> None:
+    old = {"id": "a", "clip_id": "x", "state": "done", "bytes": 3, "node": "n"}
+    storage.create("ledger/000001/00000000.jsonl.gz", gzip.compress(json.dumps(old).encode()))
+    (row,) = read_ledger(storage).to_pylist()
+    assert (row["bytes"], row["key"], row["gpu_s"], row["gang"]) == (3, None, None, None)

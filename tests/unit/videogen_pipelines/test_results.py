@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from typing import Any
@@ -9,18 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from videogen.storage import LocalStorage
-from videogen_pipelines.commit import commit_clip
+from videogen_pipelines.commit import commit_clip, store_attempt
 from videogen_pipelines.keys import clip_key, meta_key
 from videogen_pipelines.ledger import LedgerWriter
 from videogen_pipelines.results import (
     SCHEMA,
     Outcomes,
     ResultRow,
+    ResultsWriter,
     RunCounts,
     read_outcomes,
     results_table,
-    write_results,
-    write_success,
 )
 from videogen_pipelines.sidecar import read_sidecar
 
@@ -69,7 +69,7 @@ def test_a_row_tells_what_was_asked_for_and_what_came_of_it(
     storage: LocalStorage, clips: Any
 ) -> None:
     row = done(storage, clips, "a", seed=2**63 - 1, metadata={"topic": "é"})
-    write_results(storage, [row], Outcomes(storage, 1))
+    ResultsWriter(storage, Outcomes(storage, 1)).write([row])
     (table,) = parts(storage).values()
     assert table.schema.equals(SCHEMA)
     (found,) = table.to_pylist()
@@ -98,7 +98,7 @@ def test_rows_keep_their_order_and_their_state(storage: LocalStorage, clips: Any
         ResultRow("invalid", None, None),
     ]
     write(storage, 1, {"id": "invalid", "state": "failed", "error_class": "invalid_request"})
-    counts = write_results(storage, rows, Outcomes(storage, 1))
+    counts = ResultsWriter(storage, Outcomes(storage, 1)).write(rows)
     assert counts == RunCounts(rows=4, done=1, failed=2, pending=1)
     (table,) = parts(storage).values()
     assert table["id"].to_pylist() == ["z", "b", "a", "invalid"]
@@ -160,16 +160,16 @@ def test_parts_have_a_bounded_size_and_shrink_with_the_manifest(
     monkeypatch.setattr("videogen_pipelines.results.BATCH_ROWS", 3)
     rows = [planned(clips, f"row-{number}") for number in range(9)]
     outcomes = Outcomes(storage, 1)
-    assert write_results(storage, iter(rows), outcomes).rows == 9
+    assert ResultsWriter(storage, outcomes).write(iter(rows)).rows == 9
     assert [len(table) for table in parts(storage).values()] == [4, 4, 1]
     joined = pa.concat_tables(parts(storage).values())
     assert joined["id"].to_pylist() == [row.id for row in rows]
-    assert write_results(storage, iter(rows[:4]), outcomes).pending == 4
+    assert ResultsWriter(storage, outcomes).write(iter(rows[:4])).pending == 4
     assert list(parts(storage)) == ["results/part-00000.parquet"]
 
 
 def test_an_empty_manifest(storage: LocalStorage) -> None:
-    assert write_results(storage, [], Outcomes(storage, 1)) == RunCounts()
+    assert ResultsWriter(storage, Outcomes(storage, 1)).write([]) == RunCounts()
     assert storage.read("errors.jsonl") == b""
 
 
@@ -183,13 +183,22 @@ def test_outcomes_include_clips_the_ledger_missed(storage: LocalStorage, clips: 
     ) == [("a", "done"), ("b", "done"), ("c", "failed")]
 
 
-def test_success_says_how_much(storage: LocalStorage) -> None:
-    write_success(storage, RunCounts(rows=3, done=2, failed=1), manifest_digest="m")
-    assert json.loads(storage.read("_SUCCESS")) == {
-        "schema": 1,
-        "rows": 3,
-        "done": 2,
-        "failed": 1,
-        "pending": 0,
-        "manifest_digest": "m",
-    }
+def test_every_file_written_is_vouched_for_and_fenced(storage: LocalStorage, clips: Any) -> None:
+    rows = [done(storage, clips, "a"), failed(storage, clips, "b")]
+    asked: list[int] = []
+    writer = ResultsWriter(storage, Outcomes(storage, 1), lambda: asked.append(1))
+    writer.write(rows)
+    keys = ["results/part-00000.parquet", "errors.jsonl"]
+    assert writer.digests == {k: hashlib.sha256(storage.read(k)).hexdigest() for k in keys}
+    assert len(asked) == 2
+
+
+def test_the_place_of_an_attempt_is_told(storage: LocalStorage, clips: Any) -> None:
+    provenance = clips.provenance("a")
+    result = store_attempt(storage, clips.file(provenance), provenance, clips.inspect)
+    storage.create(meta_key("a"), result.sidecar.to_json())
+    write(storage, 1, result.sidecar.outcome())
+    row = ResultRow("a", provenance.clip_id, provenance.request)
+    table = results_table([row], Outcomes(storage, 1))
+    assert table["key"].to_pylist() == [result.sidecar.key]
+    assert result.sidecar.key != clip_key("a")

@@ -68,6 +68,7 @@ def generate(storage: LocalStorage, clips: Any, made: list[str]) -> RunCounts:
         committed = run.committed()
         run.check_conflicts(((name, p.clip_id) for name, p in plan.items()), committed)
         run.adopt_orphans(committed, plan.get, clips.inspect)
+        run.withdraw_success()
         for name, provenance in plan.items():
             if name in committed:
                 continue
@@ -172,7 +173,6 @@ def test_an_unfinished_run_has_no_success(storage: LocalStorage, clips: Any) -> 
     generate(storage, clips, [])
     with RunDirectory(storage) as run:
         run.initialise(RECORD)
-        assert not storage.exists("_SUCCESS")  # withdrawn before any work
         plan = {name: clips.provenance(name) for name in (*NAMES, BAD)}
         rows = (ResultRow(name, p.clip_id, p.request) for name, p in plan.items())
         counts = run.finish(rows)
@@ -243,10 +243,35 @@ def test_a_refused_command_leaves_a_complete_run_complete(
     before = storage.read("_SUCCESS")
     with RunDirectory(storage) as run:
         run.initialise(RECORD)
-        assert not storage.exists("_SUCCESS")
         with pytest.raises(OutputConflictError):
             run.check_conflicts([("a", "another clip")], run.committed())
     assert storage.read("_SUCCESS") == before
+
+
+def test_a_finished_run_stands_until_something_is_to_be_made(
+    storage: LocalStorage, clips: Any
+) -> None:
+    generate(storage, clips, [])
+    with RunDirectory(storage) as run:
+        run.initialise(RECORD)
+        assert run.standing(4, 3) == RunCounts(rows=4, done=3, failed=1)
+        assert run.standing(5, 3) is None
+        assert run.standing(4, 4) is None
+        storage.delete("errors.jsonl")
+        assert run.standing(4, 3) is None
+        run.withdraw_success()
+        assert run.standing(4, 3) is None
+    with RunDirectory(storage) as run:
+        generated = RECORD.model_copy(update={"manifest_digest": "n" * 64})
+        run.initialise(generated)
+        assert run.standing(4, 3) is None
+
+
+def test_an_epoch_is_an_invocation(storage: LocalStorage) -> None:
+    for expected in (1, 2, 3):  # although none of them writes to the ledger
+        with RunDirectory(storage) as run:
+            assert run.initialise(RECORD).invocation == expected
+            assert run.ledger.epoch == expected
 
 
 def test_orphans_the_manifest_does_not_ask_for_are_left_alone(
