@@ -10,14 +10,15 @@ from videogen.errors import StorageError
 from videogen.storage.base import Storage
 from videogen.storage.local import LocalStorage
 
-SCHEMES = ("a folder", "file://")
+SCHEMES = ("a folder", "file://", "s3://")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def open_storage(uri: str | Path) -> Storage:
-    """The storage at `uri`: a folder (relative or absolute, `~` allowed) or `file:///folder`.
+    """The storage at `uri`: a folder (relative or absolute, `~` allowed), `file:///folder`, or
+    `s3://bucket/prefix`.
 
-    Creates nothing; a folder appears with its first key.
+    Creates nothing and asks nobody; a folder appears with its first key.
 
     Raises:
         StorageError: the scheme is not supported, the address is no folder, or it is empty.
@@ -29,10 +30,18 @@ def open_storage(uri: str | Path) -> Storage:
         return LocalStorage(_plain(uri))
     if scheme[1].lower() == "file":
         return LocalStorage(_path_of(uri))
+    if scheme[1].lower() == "s3":
+        from videogen.storage.s3 import S3Storage
+
+        return S3Storage(uri)
     raise StorageError(
-        f"output: got '{uri}', expected {' or '.join(SCHEMES)}. Fix: write to a folder and copy "
-        "it, or mount the object store as a folder that has hard links."
+        f"output: got '{_without_credentials(uri)}', expected {', '.join(SCHEMES)}. Fix: write to "
+        "a folder and copy it, or use the store's S3 protocol with AWS_ENDPOINT_URL."
     )
+
+
+def _without_credentials(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", uri.partition("?")[0])
 
 
 def _plain(uri: str) -> str:

@@ -1,0 +1,8 @@
+"""Storage in S3 and in stores that speak its protocol."""
+
+from __future__ import annotations
+
+from videogen.storage.s3.options import S3Options
+from videogen.storage.s3.storage import S3Storage
+
+__all__ = ["S3Options", "S3Storage"]
