@@ -16,7 +16,7 @@ from torch import Tensor
 from videogen.clip import Clip
 from videogen.defaults import sampling_defaults
 from videogen.diffusion.denoiser import Denoiser, as_denoiser
-from videogen.diffusion.guidance import interval_sigmas, with_guidance
+from videogen.diffusion.guidance import Halves, interval_sigmas, one_by_one, with_guidance
 from videogen.diffusion.process import NoisePath, RectifiedFlow, VariancePreserving
 from videogen.diffusion.schedules import flow_sigmas, linear_betas, vp_sigmas
 from videogen.diffusion.solvers import SOLVERS
@@ -37,6 +37,7 @@ class VideoGenerator:
         self.model = model
         self.spec = model.spec
         self.device = device
+        self.halves: Halves = one_by_one
         self.defaults = sampling_defaults(model.spec.name, model.spec.sampling)
 
     def __call__(self, prompt: str, **fields: Any) -> Clip:
@@ -135,6 +136,7 @@ class VideoGenerator:
             request.guidance_scale,
             rescale=request.guidance_rescale,
             sigma_range=interval_sigmas(sigmas, request.guidance_interval),
+            halves=self.halves,
         )
 
     def _noise(self, request: ClipRequest, purpose: str) -> Tensor:

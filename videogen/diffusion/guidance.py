@@ -8,12 +8,23 @@ weights sum to 1, so the term in x passes through unchanged.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from videogen.diffusion.denoiser import Denoiser
 from videogen.errors import ConfigError
+
+# (conditional, unconditional, x, sigma) -> both estimates of x0, in this order
+Halves = Callable[[Denoiser, Denoiser, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def one_by_one(
+    conditional: Denoiser, unconditional: Denoiser, x: Tensor, sigma: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Evaluate the halves of guidance one after the other."""
+    return conditional(x, sigma), unconditional(x, sigma)
 
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
@@ -66,6 +77,7 @@ def with_guidance(
     *,
     rescale: float = 0.0,
     sigma_range: tuple[float, float] = (-math.inf, math.inf),
+    halves: Halves = one_by_one,
 ) -> Denoiser:
     """A denoiser that guides, and leaves the unconditional pass out where it has no effect.
 
@@ -74,15 +86,16 @@ def with_guidance(
         rescale: see `rescale_guidance`.
         sigma_range: guide where `low < sigma <= high`, see `interval_sigmas`; elsewhere the
             conditional estimate stands alone.
+        halves: evaluates both denoisers, where both are needed.
     """
     if scale == 1:
         return conditional
     low, high = sigma_range
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        positive = conditional(x, sigma)
         if not low < float(sigma.max()) <= high:
-            return positive
-        return rescale_guidance(guide(positive, unconditional(x, sigma), scale), positive, rescale)
+            return conditional(x, sigma)
+        positive, negative = halves(conditional, unconditional, x, sigma)
+        return rescale_guidance(guide(positive, negative, scale), positive, rescale)
 
     return denoise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -46,6 +47,7 @@ class SelfAttention(nn.Module):
         self.k_norm = HeadNorm(config.head_width)
         self.out = nn.Linear(config.width, config.width)
         self.backend = "sdpa"
+        self.attend: Callable[..., Tensor] = attention
 
     def forward(
         self, x: Tensor, angles: Tensor, mask: Tensor | None = None, causal: bool = False
@@ -64,7 +66,7 @@ class SelfAttention(nn.Module):
         cosine, sine = self._rotations(angles, b, q.dtype)
         q = rotate(self.q_norm(q), cosine, sine)
         k = rotate(self.k_norm(k), cosine, sine)
-        mixed = attention(q, k, v, mask, causal=causal, backend=self.backend)
+        mixed = self.attend(q, k, v, mask, causal=causal, backend=self.backend)
         return self.out(rearrange(mixed, unfold, b=b, t=t, s=s))
 
     def _rotations(self, angles: Tensor, b: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from videogen.errors import InvalidRequestError
 from videogen.models.blocks import Block, CrossAttention, SelfAttention
 from videogen.models.config import DiTConfig
 from videogen.models.embeddings import TimestepEmbedding, patchify, unpatchify
+from videogen.models.layout import Layout, Stream
 from videogen.models.rope import rope_angles
 from videogen.models.text import TextEmbedding
 
@@ -24,6 +25,7 @@ class SpacetimeDiT(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
+        self.layout = Layout()
         cell = config.in_channels * config.patch[1] * config.patch[2]
         self.embed = nn.Linear(cell, config.width)
         self.timestep = TimestepEmbedding(config.width)
@@ -57,26 +59,43 @@ class SpacetimeDiT(nn.Module):
         Raises:
             InvalidRequestError: h or w is not divisible by the patch.
         """
-        _, _, t, h, w = latents.shape
         _, p, q = self.config.patch
+        h, w = latents.shape[-2:]
         _check_divisible(h, w, p, q)
-        frames = torch.arange(first_frame, first_frame + t, device=latents.device)
-        angles = rope_angles(frames, h // p, w // q, self.config.head_width, self.config.rope_theta)
-        condition = self._condition(timesteps, text, t)
-        tokens = self.text_tokens(text.tokens)
-        x = self.embed(patchify(latents, self.config.patch))
-        mask = self._mask(t, x.shape[2], latents.device)
-        for block in self.blocks:
-            x = block(x, condition, tokens, text.mask, angles, mask)
-        shift, scale = self.modulation(condition)[:, :, None].chunk(2, dim=-1)
-        x = self.head(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)
-        return unpatchify(x, self.config.patch, h // p)
+        stream = self.layout.scatter(self._stream(latents, timesteps, text, first_frame))
+        patches = self.layout.gather(self._transform(stream))
+        return unpatchify(patches, self.config.patch, h // p)
 
     def set_attention_backend(self, backend: str) -> None:
         """Use another attention kernel (see `videogen.models.attention`) in every layer."""
         for module in self.modules():
             if isinstance(module, SelfAttention | CrossAttention):
                 module.backend = backend
+
+    def _stream(
+        self, latents: Tensor, timesteps: Tensor, text: TextEmbedding, first_frame: int
+    ) -> Stream:
+        _, _, t, h, w = latents.shape
+        config, (_, p, q) = self.config, self.config.patch
+        frames = torch.arange(first_frame, first_frame + t, device=latents.device)
+        patches = patchify(latents, config.patch)
+        return Stream(
+            patches=patches,
+            condition=self._condition(timesteps, text, t),
+            angles=rope_angles(frames, h // p, w // q, config.head_width, config.rope_theta),
+            text=self.text_tokens(text.tokens),
+            text_mask=text.mask,
+            mask=self._mask(t, patches.shape[2], latents.device),
+        )
+
+    def _transform(self, stream: Stream) -> Tensor:
+        """Patches of noisy latents to patches of the prediction, `b t s c`."""
+        condition = stream.condition
+        x = self.embed(stream.patches)
+        for block in self.blocks:
+            x = block(x, condition, stream.text, stream.text_mask, stream.angles, stream.mask)
+        shift, scale = self.modulation(condition)[:, :, None].chunk(2, dim=-1)
+        return self.head(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)
 
     def _condition(self, timesteps: Tensor, text: TextEmbedding, t: int) -> Tensor:
         per_frame = timesteps[:, None].expand(-1, t) if timesteps.ndim == 1 else timesteps

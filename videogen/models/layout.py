@@ -1,0 +1,37 @@
+"""Which tokens of a clip a DiT works on: the seam where sharding takes hold from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The tokens of noisy clips, and what every block needs beside them."""
+
+    patches: Tensor
+    """`b t s c`."""
+    condition: Tensor
+    """Timestep and pooled text of each frame, `b t d`."""
+    angles: Tensor
+    """RoPE angles `t s k`."""
+    text: Tensor
+    """`b l d`."""
+    text_mask: Tensor
+    """bool `b l`; True = a token."""
+    mask: Tensor | None
+    """Who sees whom in attention over space and time at once, bool `(t s) (t s)`."""
+
+
+class Layout:
+    """All tokens, here. What takes its place may give a model some of them."""
+
+    def scatter(self, stream: Stream) -> Stream:
+        """The tokens to work on, given all."""
+        return stream
+
+    def gather(self, patches: Tensor) -> Tensor:
+        """All patches `b t s c`, given those worked on."""
+        return patches
