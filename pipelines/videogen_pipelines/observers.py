@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from videogen.errors import StorageError
+from videogen.storage import LockLostError
 from videogen_cluster.jobs import this_job
 from videogen_cluster.metrics import RunMetrics
 from videogen_pipelines.cost import GpuMeter
@@ -63,7 +64,7 @@ class Observers:
             model_digest=job.model.stamp.digest,
             job_id=submission.id,
         )
-        reporter = Reporter(job.storage, invocation, board, events)
+        reporter = Reporter(job.storage, invocation, board, events, lambda: _is_ours(run))
         return cls(job, LedgerListener(run), events, meter, board, reporter)
 
     def listener(self, plan: Plan, progress: Progress) -> RunListener:
@@ -105,6 +106,14 @@ class Observers:
         traceback: TracebackType | None,
     ) -> None:
         self.reporter.__exit__(kind, error, traceback)
+
+
+def _is_ours(run: RunDirectory) -> bool:
+    try:
+        run.check_lock()
+    except LockLostError:
+        return False
+    return True
 
 
 def _earlier(job: Job) -> Status | None:

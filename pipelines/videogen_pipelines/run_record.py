@@ -88,7 +88,7 @@ def write_run_record(storage: Storage, record: RunRecord) -> RunRecord:
     Raises:
         StorageError: the storage failed.
     """
-    number = _next_number(storage)
+    number = next_invocation(storage)
     while True:
         numbered = record.model_copy(update={"invocation": number})
         if storage.create(_key(number), numbered.to_json()):
@@ -102,7 +102,7 @@ def read_run_record(storage: Storage) -> RunRecord:
     Raises:
         StorageError: there is none, so this is no run directory, or it is damaged.
     """
-    number = _next_number(storage) - 1
+    number = next_invocation(storage) - 1
     if number < 1:
         raise StorageError(
             f"{storage.uri}: got no run.json, expected a run directory. Fix: name the output "
@@ -132,7 +132,12 @@ def _read(storage: Storage, number: int) -> RunRecord:
         ) from error
 
 
-def _next_number(storage: Storage) -> int:
+def next_invocation(storage: Storage) -> int:
+    """The number that an invocation gets which begins now.
+
+    Raises:
+        StorageError: the storage failed.
+    """
     later = (_LATER.fullmatch(key) for key in storage.list(LATER_PREFIX))
     highest = max((int(match[1]) for match in later if match), default=1)
     return highest + 1 if storage.exists(FIRST_KEY) else 1

@@ -12,10 +12,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from videogen_pipelines.cli import errors
+from videogen_pipelines.cli.cancel import cancel
 from videogen_pipelines.cli.doctor import doctor
 from videogen_pipelines.cli.generate import generate
+from videogen_pipelines.cli.logs import logs
 from videogen_pipelines.cli.models import models
 from videogen_pipelines.cli.show import show
+from videogen_pipelines.cli.status import status
+from videogen_pipelines.cli.submit import submit
 from videogen_pipelines.cli.train import app as train
 
 app = typer.Typer(
@@ -25,6 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(generate)
+app.command(context_settings={"ignore_unknown_options": True})(submit)
+app.command()(status)
+app.command()(logs)
+app.command()(cancel)
 app.command()(show)
 app.command()(models)
 app.command()(doctor)

@@ -95,10 +95,53 @@ def generate(
     """
     from rich.console import Console
 
+    check_code()
+    job = job_of(
+        manifest=manifest,
+        out=out,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        num_frames=num_frames,
+        seed=seed,
+        num_samples=num_samples,
+        limit=limit,
+        column_map=column_map,
+        extra_columns=extra_columns,
+        bad_rows=bad_rows,
+        model=model,
+        gangs=gangs,
+        config=config,
+        overrides=overrides,
+    )
+    if dry_run:
+        _dry_run(job, Console(), as_json=json)
+    else:
+        _run(job, Console(), Console(stderr=True), log_interval, as_json=json)
+
+
+def job_of(
+    *,
+    manifest: str | None,
+    out: str,
+    prompt: list[str] | None,
+    negative_prompt: str | None,
+    num_frames: int | None,
+    seed: int | None,
+    num_samples: int | None,
+    limit: int | None,
+    column_map: list[str] | None,
+    extra_columns: ExtraColumns,
+    bad_rows: BadRows,
+    model: str | None,
+    gangs: int | None,
+    config: str | None,
+    overrides: list[str] | None,
+) -> Job:
+    """The run that these options of the command line describe, checked."""
     from videogen_pipelines.config import load_run_config, override
     from videogen_pipelines.job import Job, LoadedModel
 
-    _check_usage(manifest, prompt, seed)
+    check_usage(manifest, prompt, seed)
     named = {
         "model.name": model,
         "sampling.negative_prompt": negative_prompt,
@@ -117,17 +160,39 @@ def generate(
         num_samples=num_samples,
         limit=limit,
         column_map=column_map or [],
-        extra_columns=extra_columns,
-        bad_rows=bad_rows,
+        extra_columns=ExtraColumns(extra_columns),
+        bad_rows=BadRows(bad_rows),
     )
-    job = Job.check(settings, loaded, inputs, out)
-    if dry_run:
-        _dry_run(job, Console(), as_json=json)
-    else:
-        _run(job, Console(), Console(stderr=True), log_interval, as_json=json)
+    return Job.check(settings, loaded, inputs, out)
 
 
-def _check_usage(manifest: str | None, prompts: list[str] | None, seed: int | None) -> None:
+def check_code() -> None:
+    """Refuse to run as a Ray job that was submitted with other code than this.
+
+    Raises:
+        ClusterError: the digests differ.
+    """
+    from videogen_cluster.jobs import this_job
+
+    expected = this_job().code
+    if expected is None:
+        return
+    from videogen_cluster.handshake import code_digest
+    from videogen_cluster.session import ClusterError
+
+    if expected != code_digest():
+        raise ClusterError(
+            f"videogen: got code {code_digest()} on the cluster, expected {expected} as where the "
+            "job was submitted. Fix: submit with --ship always, or install the same code there."
+        )
+
+
+def check_usage(manifest: str | None, prompts: list[str] | None, seed: int | None) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        BadParameter: they do.
+    """
     if (manifest is None) == (not prompts):
         raise typer.BadParameter("give a manifest or at least one --prompt, and not both")
     if manifest is not None and seed is not None:

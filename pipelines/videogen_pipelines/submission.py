@@ -1,0 +1,202 @@
+"""From a run to a Ray job: its name, its command, where its manifest lies, what cannot work."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import logging
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from videogen import __path__ as library_path
+from videogen.errors import ConfigError, OutputConflictError
+from videogen.storage import LocalStorage, Storage
+from videogen_cluster import __path__ as cluster_path
+from videogen_cluster.handshake import code_digest
+from videogen_cluster.jobs import ADDRESS_KEY, CODE_KEY, JobRequest, Jobs, JobView
+from videogen_pipelines import __path__ as pipelines_path
+from videogen_pipelines.redact import redact
+from videogen_pipelines.run_record import next_invocation
+
+logger = logging.getLogger(__name__)
+
+Ship = Literal["always", "never"]
+INPUTS_PREFIX = "inputs/"
+PASSABLE = (
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_PROFILE",
+    "AWS_REGION",
+)
+_SHARED = ("nfs", "cifs", "smb", "lustre", "ceph", "gpfs", "beegfs", "glusterfs", "fuse", "9p")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run that is to be made on a cluster.
+
+    Attributes:
+        storage: where the clips go.
+        arguments: those of `generate`, after the word itself.
+        environment: variables for the nodes; see `passed_environment`.
+        ship: whether the code of this process goes with the job.
+        python: the interpreter on the head.
+    """
+
+    storage: Storage
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    ship: Ship = "always"
+    python: str = "python"
+
+    def request(self, jobs: Jobs) -> JobRequest:
+        """The job, under an id that no other job of this run has.
+
+        Raises:
+            OutputConflictError: a job works on this output already.
+            ClusterError: the cluster does not answer.
+            StorageError: the output cannot be read.
+        """
+        # -P: the head may have been started in a folder with packages of the user's own.
+        command = [self.python, "-P", "-m", "videogen_pipelines", "generate", *self.arguments]
+        return JobRequest(
+            id=_free_id(jobs, self.storage),
+            entrypoint=shlex.join(command),
+            packages=[] if self.ship == "never" else _packages(),
+            environment=self.environment,
+            metadata={ADDRESS_KEY: jobs.address, CODE_KEY: code_digest()},
+        )
+
+
+def job_prefix(uri: str) -> str:
+    """What the ids of all jobs on one output start with."""
+    return f"videogen-{hashlib.blake2b(uri.rstrip('/').encode(), digest_size=5).hexdigest()}-"
+
+
+def find_job(jobs: Jobs, target: str) -> JobView:
+    """The job of that id, or the latest one on that output.
+
+    Raises:
+        ConfigError: there is none.
+        ClusterError: the cluster does not answer.
+    """
+    from videogen.storage import open_storage
+
+    known = jobs.all()
+    named = [job for job in known if job.id == target]
+    if not named:
+        prefix = job_prefix(open_storage(target).uri)
+        named = [job for job in known if job.id.startswith(prefix)]
+    if not named:
+        raise ConfigError(
+            f"job: got '{redact(target)}', expected a job id of the cluster at {jobs.address}, or "
+            "an output that was submitted there. Fix: without --address, 'videogen logs' reads the "
+            "output itself."
+        )
+    return named[-1]
+
+
+def place_manifest(storage: Storage, path: Path) -> str:
+    """Store a manifest under its sha256 in the output; returns its address for the nodes.
+
+    Raises:
+        StorageError: the storage failed.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    kind = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    key = f"{INPUTS_PREFIX}{digest}{kind}"
+    storage.create(key, path)
+    return f"{storage.uri.rstrip('/')}/{key}"
+
+
+def check_reach(storage: Storage, address: str, *, shared: bool) -> None:
+    """Refuse a folder of this machine as the output of a cluster elsewhere.
+
+    Args:
+        shared: the user says that every node sees the same folder.
+
+    Raises:
+        ConfigError: the cluster's nodes cannot write there.
+    """
+    if not isinstance(storage, LocalStorage) or shared or _is_loopback(address):
+        return
+    kind = _file_system(storage.root)
+    if not kind.startswith(_SHARED):
+        raise ConfigError(
+            f"--out: got {storage.uri}, a folder on a disk of this machine ({kind}), expected a "
+            f"place that the nodes of {address} can write to. Fix: use s3://BUCKET/PREFIX, or add "
+            "--shared if every node has the same folder there."
+        )
+    logger.warning("%s has to be the same folder on every node of %s", storage.uri, address)
+
+
+def passed_environment(
+    names: Sequence[str], environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The values of variables that go to the nodes; never credentials, which a dashboard shows.
+
+    Raises:
+        ConfigError: a name is not to be passed, not set, or its value holds a password.
+    """
+    found = os.environ if environment is None else environment
+    passed = {}
+    for name in names:
+        if name not in PASSABLE:
+            raise ConfigError(
+                f"--env: got {name}, expected one of {', '.join(PASSABLE)}. Fix: give the nodes "
+                "their own credentials (instance role, mounted profile); a job's environment is "
+                "shown on Ray's dashboard."
+            )
+        if name not in found:
+            raise ConfigError(f"--env: got {name}, which is not set here. Fix: export it first.")
+        if redact(found[name], found) != found[name]:
+            raise ConfigError(
+                f"--env: got a value of {name} with a secret in it, expected none. Fix: take it "
+                "out of the address."
+            )
+        passed[name] = found[name]
+    return passed
+
+
+def _free_id(jobs: Jobs, storage: Storage) -> str:
+    prefix = job_prefix(storage.uri)
+    before = jobs.of(prefix)
+    for job in before:
+        if not job.ended:
+            raise OutputConflictError(
+                f"{storage.uri}: got job {job.id}, which works on it ({job.status}), expected "
+                f"none. Fix: follow it with 'videogen logs {job.id} --address {jobs.address} "
+                "--follow', or stop it with 'videogen cancel'."
+            )
+    name = f"{prefix}{next_invocation(storage):04d}"
+    again = sum(job.id.startswith(name) for job in before)  # it ended before it wrote anything
+    return f"{name}.{again + 1}" if again else name
+
+
+def _packages() -> list[Path]:
+    return [Path(path[0]) for path in (library_path, cluster_path, pipelines_path)]
+
+
+def _is_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The kind of file system that holds `folder`."""
+    found = ("", "unknown")
+    for line in mounts.read_text(encoding="utf-8").splitlines():
+        _, place, kind, *_ = line.split(" ")
+        if folder.is_relative_to(place) and len(place) >= len(found[0]):
+            found = (place, kind)
+    return found[1]
