@@ -15,6 +15,7 @@ from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_encoder import ClipEncoder
 from videogen_pipelines.commit import commit_clip, store_attempt
 from videogen_pipelines.events import gang_name
+from videogen_pipelines.model_cache import local_model
 from videogen_pipelines.scratch import scratch_folder
 from videogen_pipelines.sidecar import ModelStamp, Provenance, Timings
 
@@ -64,7 +65,7 @@ class GenerateWorkload:
         torch.set_num_threads(context.num_threads)
         chosen = self.settings
         self._generator: VideoGenerator = load_generator(
-            chosen.model,
+            local_model(chosen.model),
             context.device if chosen.device == "auto" else chosen.device,
             chosen.dtype,
             chosen.attention,

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from videogen.defaults import SAMPLER_VERSION, sampling_defaults
 from videogen.errors import ConfigError
-from videogen.models.spec import ModelSpec, read_spec, resolve_model
+from videogen.models.spec import ModelSpec, resolve_model
 from videogen.requests import SamplingDefaults
-from videogen.storage import Storage, open_storage
+from videogen.storage import Storage, is_remote, open_storage
 from videogen_pipelines.clip_workload import ClipSettings
 from videogen_pipelines.config import ClusterSection, RunConfig
 from videogen_pipelines.inputs import Inputs
 from videogen_pipelines.manifest import InvalidRow, ManifestReport
+from videogen_pipelines.model_cache import read_model_spec
 from videogen_pipelines.plan import PlannedClip, Planner
 from videogen_pipelines.run_record import RunRecord
 from videogen_pipelines.sidecar import ModelStamp, Provenance
@@ -24,7 +25,7 @@ from videogen_pipelines.sidecar import ModelStamp, Provenance
 class LoadedModel:
     """What the coordinator knows of a model: its description, never its weights.
 
-    `name` finds it on every node: a preset's name, or an absolute folder.
+    `name` finds it on every node: a preset's name, an absolute folder, or an `s3://` address.
     """
 
     name: str
@@ -38,12 +39,12 @@ class LoadedModel:
         Raises:
             WeightsError: there is no such model.
             ConfigError: its description is wrong.
+            StorageError: it is in an object store that refuses or fails.
         """
-        folder = resolve_model(name)
-        spec = read_spec(folder)
-        is_folder = folder == Path(name).expanduser()
+        spec = read_model_spec(name)
+        is_folder = not is_remote(name) and resolve_model(name) == Path(name).expanduser()
         stamp = ModelStamp(name=spec.name, digest=spec.digest)
-        return cls(str(folder.resolve()) if is_folder else name, spec, stamp)
+        return cls(str(Path(name).expanduser().resolve()) if is_folder else name, spec, stamp)
 
     def defaults(self, config: RunConfig) -> SamplingDefaults:
         """What a row that says nothing gets: package, then model, then configuration."""
@@ -82,7 +83,7 @@ class Job:
             model_name=self.model.stamp.name,
             model_digest=self.model.stamp.digest,
             num_rows=self.report.num_rows,
-            inputs=self.inputs.recipe(),
+            inputs={**self.inputs.recipe(), "model": self.model.name},
             sampler_version=SAMPLER_VERSION,
         )
 

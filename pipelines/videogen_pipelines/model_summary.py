@@ -16,6 +16,8 @@ from videogen.models.config import DiTConfig, TextConfig
 from videogen.models.presets import PRESETS, ParameterCounts, count_parameters
 from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
 from videogen.registry import did_you_mean
+from videogen.storage import is_remote
+from videogen_pipelines.model_cache import read_model_spec
 
 ATTENTION_KINDS = ("factorized", "joint")
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -102,6 +104,8 @@ def find_model(name: str) -> tuple[ModelSpec, str | None]:
     Raises:
         ConfigError: no preset and no folder has that name.
     """
+    if is_remote(name):
+        return read_model_spec(name), None
     try:
         folder = resolve_model(name)
     except WeightsError as error:

@@ -12,7 +12,7 @@ from videogen.storage.base import (
 )
 from videogen.storage.counters import StorageCounters
 from videogen.storage.local import LocalStorage
-from videogen.storage.schemes import open_storage
+from videogen.storage.schemes import is_remote, open_parent, open_storage
 
 __all__ = [
     "LocalStorage",
@@ -22,6 +22,8 @@ __all__ = [
     "Storage",
     "StorageCounters",
     "check_key",
+    "is_remote",
     "local_copy",
+    "open_parent",
     "open_storage",
 ]

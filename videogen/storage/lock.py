@@ -102,3 +102,19 @@ def _is_held(path: Path, owner: str) -> StorageError:
         f"output {path.parent}: got a folder that {owner} is writing to, expected a free one. "
         "Fix: wait for that run, stop it, or choose another output."
     )
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold `path` exclusively while the context lasts; others on this machine wait their turn.
+
+    Raises:
+        StorageError: the file cannot be made or locked.
+    """
+    with storage_errors("locking", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    with file:
+        with storage_errors("locking", path):
+            fcntl.flock(file, fcntl.LOCK_EX)  # unlike lockf also between threads
+        yield

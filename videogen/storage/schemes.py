@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from videogen.errors import StorageError
-from videogen.storage.base import Storage
+from videogen.storage.base import Storage, check_key
 from videogen.storage.local import LocalStorage
 
 SCHEMES = ("a folder", "file://", "s3://")
@@ -38,6 +38,22 @@ def open_storage(uri: str | Path) -> Storage:
         f"output: got '{_without_credentials(uri)}', expected {', '.join(SCHEMES)}. Fix: write to "
         "a folder and copy it, or use the store's S3 protocol with AWS_ENDPOINT_URL."
     )
+
+
+def is_remote(uri: str | Path) -> bool:
+    """Whether `uri` names something in an object store rather than on this machine's disks."""
+    return isinstance(uri, str) and uri.lower().startswith("s3://")
+
+
+def open_parent(uri: str) -> tuple[Storage, str]:
+    """The storage that holds the object `uri`, and its key there.
+
+    Raises:
+        StorageError: `uri` names no object.
+    """
+    parent, _, key = uri.rpartition("/")
+    storage = open_storage(parent if not parent.endswith("/") else uri)
+    return storage, check_key(key)
 
 
 def _without_credentials(uri: str) -> str:

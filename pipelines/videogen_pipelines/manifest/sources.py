@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
+from videogen.storage import is_remote
+from videogen_pipelines.manifest.downloads import download
 from videogen_pipelines.manifest.problems import file_error
 
 Format = Literal["jsonl", "csv", "parquet", "text"]
@@ -30,15 +32,12 @@ _READ_ERRORS = (EOFError, zlib.error, OSError)  # gzip.BadGzipFile is an OSError
 
 @dataclass(frozen=True)
 class Source:
-    """A manifest file that exists, and how to read it."""
+    """A manifest file that exists, how to read it, and what messages call it."""
 
     path: Path
     format: Format
     gzipped: bool
-
-    @property
-    def name(self) -> str:
-        return str(self.path)
+    name: str
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -84,34 +83,59 @@ def damage(error: BaseException, after: str = "") -> str:
     return f"damaged data{where} ({' '.join(str(error).split()).rstrip('.')})"
 
 
-def find_source(path: str | Path, format: Literal["auto"] | Format = "auto") -> Source:  # noqa: A002
+def find_source(
+    path: str | Path,
+    format: Literal["auto"] | Format = "auto",  # noqa: A002
+    *,
+    anew: bool = False,
+) -> Source:
     """Look at a manifest's name and first bytes.
 
     Gzip is recognised by its first bytes alone, so a name that lost or kept its `.gz` is no harm.
 
+    Args:
+        path: a file, or an `s3://` address, which is downloaded once.
+        anew: download it again, to see what changed.
+
     Raises:
         ManifestError: no such file, no regular file, unreadable, or of an unknown format.
+        StorageError: the object store refuses or fails.
     """
-    path = Path(path)
-    _check_is_file(path)
-    name = path.name.lower().removesuffix(".gz")
-    kind = FORMATS.get(Path(name).suffix) if format == "auto" else format
+    name = str(path)
+    kind = _format_of(name) if format == "auto" else format
+    if is_remote(path):
+        path = download(name, anew)
+    else:
+        path = Path(path)
+        _check_is_file(path)
     if kind is None:
-        raise file_error(
-            str(path),
-            f"the extension '{Path(name).suffix}'",
-            f"one of {', '.join(FORMATS)}, each with or without .gz",
-            "rename the file, or name its format with --format",
-        )
+        raise _unknown_format(name)
     try:
         with path.open("rb") as stream:
-            source = Source(path, kind, gzipped=stream.read(2) == _GZIP_MAGIC)
+            source = Source(path, kind, stream.read(2) == _GZIP_MAGIC, name)
         with source.open() as stream:
             _check_start(source, stream.read(4))
     except _READ_ERRORS as error:
         reason = getattr(error, "strerror", None) or damage(error)
-        raise file_error(str(path), reason, "a readable file", "write or copy it again") from error
+        raise file_error(name, reason, "a readable file", "write or copy it again") from error
     return source
+
+
+def _extension(name: str) -> str:
+    return Path(Path(name).name.lower().removesuffix(".gz")).suffix
+
+
+def _format_of(name: str) -> Format | None:
+    return FORMATS.get(_extension(name))
+
+
+def _unknown_format(name: str) -> Exception:
+    return file_error(
+        name,
+        f"the extension '{_extension(name)}'",
+        f"one of {', '.join(FORMATS)}, each with or without .gz",
+        "rename the file, or name its format with --format",
+    )
 
 
 def _check_is_file(path: Path) -> None:

@@ -102,7 +102,7 @@ def validate_manifest(
         ManifestError: the file as a whole cannot be read (missing, truncated, no header, no row).
     """
     options = options or ManifestOptions()
-    source = find_source(path, options.format)
+    source = find_source(path, options.format, anew=True)
     num_rows = num_clips = num_bad_rows = 0
     errors: list[RowError] = []
     for row in _resolve(source, defaults, check_size, options):

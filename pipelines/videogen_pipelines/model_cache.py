@@ -1,0 +1,150 @@
+"""Models in an object store: described from afar, fetched once per machine into a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+
+from videogen.config import load_dataclass, parse_yaml, shown
+from videogen.errors import ConfigError, WeightsError
+from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
+from videogen.storage import MissingKeyError, Storage, is_remote, open_storage
+from videogen.storage.failures import storage_errors
+from videogen.storage.lock import waiting_lock
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "VIDEOGEN_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what it fetched: `$VIDEOGEN_CACHE`, else `~/.cache/videogen`."""
+    chosen = os.environ.get(CACHE_VARIABLE) or "~/.cache/videogen"
+    return Path(chosen).expanduser().absolute()
+
+
+def read_model_spec(name: str) -> ModelSpec:
+    """The description of a model, wherever it is; no weights are fetched.
+
+    Args:
+        name: a preset's name, a folder, or an `s3://` address of a folder.
+
+    Raises:
+        WeightsError: there is no such model.
+        ConfigError: its description is wrong.
+        StorageError: the object store refuses or fails.
+    """
+    if not is_remote(name):
+        return read_spec(resolve_model(name))
+    return _parse(name, _description(open_storage(name), name))
+
+
+def local_model(name: str) -> str | Path:
+    """What loads the model on this machine: `name` itself, or the folder it was fetched into.
+
+    However many ranks ask at once, one fetches and the others wait. A folder appears whole, under
+    the sha256 of its description, which holds the sha256 of every weight file.
+
+    Raises:
+        WeightsError: there is no such model, or a file of it is not the one described.
+        StorageError: the object store refuses or fails, or this machine's disk.
+    """
+    if not is_remote(name):
+        return name
+    storage = open_storage(name)
+    description = _description(storage, name)
+    spec = _parse(name, description)
+    models = cache_folder() / "models"
+    folder = models / hashlib.sha256(description).hexdigest()
+    with waiting_lock(models / f"{folder.name}.lock"):
+        if not _is_whole(folder, spec):
+            _fetch(storage, spec, description, folder)
+    return folder
+
+
+def _description(storage: Storage, name: str) -> bytes:
+    try:
+        return storage.read(SPEC_FILE)
+    except MissingKeyError as error:
+        raise WeightsError(
+            f"model: got '{name}', expected the address of a folder with {SPEC_FILE} and "
+            "safetensors weights. Fix: check the address."
+        ) from error
+
+
+def _parse(name: str, description: bytes) -> ModelSpec:
+    source = f"{name.rstrip('/')}/{SPEC_FILE}"
+    try:
+        text = description.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{source}: got bytes that are no UTF-8, expected text. Fix: save the file as UTF-8."
+        ) from error
+    data = parse_yaml(text, source)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: got {shown(data)}, expected a mapping (lines 'key: value')")
+    spec = load_dataclass(ModelSpec, data, source)
+    wrong = [file for file in spec.files if PurePosixPath(file).name != file]
+    if wrong:
+        raise WeightsError(
+            f"{source}: got the weight file '{wrong[0]}', expected a name without a folder. "
+            "Fix: keep all weight files beside the description."
+        )
+    return spec
+
+
+def _is_whole(folder: Path, spec: ModelSpec) -> bool:
+    return all((folder / file).is_file() for file in (SPEC_FILE, *spec.files))
+
+
+def _fetch(storage: Storage, spec: ModelSpec, description: bytes, folder: Path) -> None:
+    """Fetch into a folder beside it, check, and give it its name; called under the lock."""
+    temporary = folder.with_name(f"{folder.name}.part")
+    logger.info("fetching model %s from %s", spec.name, storage.uri)
+    with storage_errors("fetching a model into", folder):
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that died on the way
+        temporary.mkdir(parents=True)
+        try:
+            _download(storage, spec, temporary)
+            _check(storage, spec, temporary)
+            (temporary / SPEC_FILE).write_bytes(description)
+            shutil.rmtree(folder, ignore_errors=True)  # what somebody removed files from
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def _download(storage: Storage, spec: ModelSpec, folder: Path) -> None:
+    for key in (*spec.files, *_text_encoder(storage, spec)):
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            storage.download(key, path)
+        except MissingKeyError as error:
+            raise WeightsError(
+                f"{storage.uri}/{key}: missing, expected a file that {SPEC_FILE} names. "
+                "Fix: copy the model there again."
+            ) from error
+
+
+def _check(storage: Storage, spec: ModelSpec, folder: Path) -> None:
+    for file, expected in spec.files.items():
+        with (folder / file).open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != expected:
+            raise WeightsError(
+                f"{storage.uri}/{file}: got sha256 {found}, expected {expected} as {SPEC_FILE} "
+                "says. Fix: copy the model there again, all of it."
+            )
+
+
+def _text_encoder(storage: Storage, spec: ModelSpec) -> list[str]:
+    """The files of a pretrained text encoder that lies inside the model's folder."""
+    path = PurePosixPath(spec.text.path)
+    if spec.text.kind == "words" or path.is_absolute() or not path.parts:
+        return []
+    return list(storage.list(f"{path}/"))
