@@ -5,12 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from videogen_cluster.failures import Failure
-from videogen_cluster.gang import GangShape
-from videogen_cluster.listener import Listener, Snapshot
+from ray.exceptions import RayError
+
+from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.fleet import Fleet
+from videogen_cluster.health import Patience
+from videogen_cluster.incarnation import STATES, node_leaving, node_lost
+from videogen_cluster.listener import InFlight, Listener, Snapshot
+from videogen_cluster.metrics import RunMetrics
+from videogen_cluster.nodes import Node, Watch, read_nodes
 from videogen_cluster.placement import Layout
 from videogen_cluster.scheduler import (
     Completed,
@@ -22,10 +28,14 @@ from videogen_cluster.scheduler import (
     Scheduler,
 )
 from videogen_cluster.session import Cluster, ClusterError
-from videogen_cluster.supervisor import Event, Lost, Ready, Supervisor
+from videogen_cluster.supervisor import Answer, Event, Lost, Ready, Steps, Stranger, Supervisor
 from videogen_cluster.workload import Workload
 
 Items = Iterable[tuple[str, Mapping[str, Any]]]
+
+# A gang is moved so long before its machine is taken away, if it is not idle earlier.
+_LEAVE_EARLY_S = 5.0
+_NO_ROOM = Failure(ErrorClass.CANCELLED, "the cluster has no room for it any more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +44,32 @@ class EngineOptions:
 
     Attributes:
         limits: budgets of items and gangs.
-        hang_timeout_s: silence after which a gang is killed.
-        setup_timeout_s: the same while it starts and loads its model.
+        hang_timeout_s: silence after which a gang is killed; None learns it from the steps seen.
+        setup_timeout_s: the same while it starts and loads its model, once it has resources.
         poll_s: how often gangs are asked what they are doing.
+        nodes_s: how often the cluster is asked for its machines.
         grace_s: how long work in flight may go on once the run is stopped.
     """
 
     limits: Limits = field(default_factory=Limits)
-    hang_timeout_s: float = 600.0
+    hang_timeout_s: float | None = None
     setup_timeout_s: float = 900.0
-    poll_s: float = 1.0
+    poll_s: float = 0.5
+    nodes_s: float = 2.0
     grace_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """How a run went; `interrupted` when it was stopped with items left."""
+    """How a run went; `interrupted` when it was stopped with items left.
+
+    `requeued` counts every return of an item, `redone` only those of items that work was lost of.
+    """
 
     completed: int
     dead_lettered: int
     requeued: int
+    redone: int
     gangs_lost: int
     interrupted: bool
     elapsed_s: float
@@ -70,16 +86,18 @@ class Driver:
         options: EngineOptions,
         listener: Listener,
     ) -> None:
-        limits = _limits_of(options.limits, layout.world_size)
-        shape = GangShape(layout.world_size, layout.rank, limits.max_in_flight)
-        self._supervisor = Supervisor(workload, shape, cluster)
-        self._scheduler = Scheduler(limits, layout.num_gangs)
-        self._num_gangs = layout.num_gangs
+        self._supervisor = Supervisor(workload, options.limits.max_in_flight, cluster)
+        self._scheduler = Scheduler(options.limits)
+        self._fleet = Fleet(layout)
+        self._watch = Watch()
+        self._patience = Patience(options.hang_timeout_s)
         self._options = options
         self._listener = listener
+        self._metrics = RunMetrics()
         self._counts: Counter[str] = Counter()
         self._last_failure: Failure | None = None
         self._next_poll = 0.0
+        self._next_look = 0.0
         self._stop_asked = False
         self._deadline: float | None = None
 
@@ -94,33 +112,50 @@ class Driver:
             items: (id, payload) pairs, read as they are needed; ids are unique.
 
         Raises:
-            ClusterError: every gang failed too often in a row.
+            ClusterError: every gang failed too often in a row, a node runs other code than this
+                process, or Ray itself is gone.
         """
         started = time.monotonic()
-        source = iter(items)
         try:
-            self._feed(source)
-            while not self._is_over():
-                self._build()
-                self._dispatch()
-                self._poll()
-                self._hear(self._supervisor.wait(self._patience_s()))
-                self._hear(self._silent())
-                self._feed(source)
+            self._work(iter(items))
+        except (RayError, ConnectionError) as error:
+            # What signals this process may take Ray along, and then nothing is left to drain.
+            if not self._stop_asked:
+                raise ClusterError(
+                    f"Ray: got '{error}', expected it to stay. Fix: run again."
+                ) from error
         finally:
-            self._supervisor.close()
+            self._close()
         return EngineReport(
             completed=self._counts["completed"],
             dead_lettered=self._counts["dead_lettered"],
             requeued=self._counts["requeued"],
+            redone=self._counts["redone"],
             gangs_lost=self._counts["gangs_lost"],
             interrupted=not self._scheduler.all_ended,
             elapsed_s=time.monotonic() - started,
         )
 
+    def _work(self, source: Iterator[tuple[str, Mapping[str, Any]]]) -> None:
+        self._feed(source)
+        while not self._is_over():
+            self._look()
+            self._build()
+            self._dispatch()
+            self._poll()
+            self._hear(self._supervisor.wait(self._patience_s()))
+            self._hear(self._silent())
+            self._feed(source)
+
+    def _close(self) -> None:
+        try:
+            self._supervisor.close()
+        except (RayError, ConnectionError):
+            if not self._stop_asked:
+                raise
+
     def _is_over(self) -> bool:
-        asked = self._stop_asked or self._listener.wants_stop()
-        if asked and not self._scheduler.draining:
+        if self._stop_asked and not self._scheduler.draining:
             self._scheduler.drain()
             self._supervisor.stop_all()
             self._deadline = time.monotonic() + self._options.grace_s
@@ -135,15 +170,57 @@ class Driver:
                 return
             self._scheduler.offer(*item)
 
+    # The cluster and its gangs
+
+    def _look(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + self._options.nodes_s
+        nodes = read_nodes()
+        change = self._watch.update(nodes)
+        for node in change.joined:
+            self._listener.node_joined(node.id, node.name)
+        for node in change.left:
+            self._listener.node_left(node.id, node.name)
+            self._hear(
+                Lost(body.gang.index, body.blame(node_lost(node.name)))
+                for body in self._supervisor.on([node.id])
+            )
+        self._leave([node for node in nodes if node.leaves_in_s is not None])
+        self._follow(nodes)
+
+    def _leave(self, leaving: Iterable[Node]) -> None:
+        """Let gangs end what they hold on machines that will go, then move them."""
+        for node in leaving:
+            for body in self._supervisor.on([node.id]):
+                gang = body.gang.index
+                self._scheduler.hold(gang)
+                is_idle = not self._scheduler.leases(gang)
+                if is_idle or (node.leaves_in_s or 0.0) < _LEAVE_EARLY_S:
+                    self._hear([Lost(gang, body.blame(node_leaving(node.name)))])
+
+    def _follow(self, nodes: list[Node]) -> None:
+        change = self._fleet.plan(nodes, self._supervisor.placed)
+        for shape in change.added:
+            self._fleet.add(self._scheduler.add_gang(), shape)
+        for gang in change.retired:
+            self._supervisor.kill(gang)
+            self._fleet.remove(gang)
+            for decision in self._scheduler.retire(gang, _NO_ROOM, time.monotonic()):
+                self._tell(decision)
+            self._listener.gang_retired(gang, _NO_ROOM.message)
+
     def _build(self) -> None:
-        usable = self._scheduler.usable_gangs()
-        if not usable:
+        if self._scheduler.draining:
+            return
+        if not self._scheduler.usable_gangs() and self._scheduler.given_up_gangs():
             raise ClusterError(
                 f"gangs: got too many failures in a row, the last one: {self._reason()}"
             )
-        for gang in usable:
-            if not self._supervisor.stands(gang) and not self._scheduler.draining:
-                self._supervisor.build(gang)
+        for gang in self._scheduler.buildable_gangs(time.monotonic()):
+            if not self._supervisor.stands(gang):
+                self._supervisor.build(gang, self._fleet.shape(gang))
+                self._listener.gang_building(gang)
 
     def _dispatch(self) -> None:
         now = time.monotonic()
@@ -157,15 +234,25 @@ class Driver:
         if time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + self._options.poll_s
             self._supervisor.ask_all()
+            states = self._supervisor.states()
+            self._metrics.gangs(**{state: states[state] for state in STATES})
+            self._metrics.in_flight(self._scheduler.num_in_flight)
 
     def _patience_s(self) -> float:
         """Seconds until something falls due by itself."""
+        now = time.monotonic()
+        due = [self._next_poll, self._next_look]
         wakeup = self._scheduler.next_wakeup()
-        due = [time_s for time_s in (self._next_poll, wakeup, self._deadline) if time_s is not None]
-        return max(0.0, min(due) - time.monotonic())
+        if wakeup is not None and wakeup > now:  # what is overdue waits for a gang
+            due.append(wakeup)
+        if self._deadline is not None:
+            due.append(self._deadline)
+        return max(0.0, min(due) - now)
 
     def _silent(self) -> list[Lost]:
-        return self._supervisor.silent(self._options.hang_timeout_s, self._options.setup_timeout_s)
+        return self._supervisor.silent(self._patience.timeout_s, self._options.setup_timeout_s)
+
+    # What happened
 
     def _hear(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -173,25 +260,42 @@ class Driver:
         self._listener.progress(self._snapshot())
 
     def _handle(self, event: Event) -> None:
-        now = time.monotonic()
         if isinstance(event, Ready):
             self._scheduler.gang_ready(event.gang)
             self._listener.gang_ready(event.gang)
         elif isinstance(event, Lost):
-            self._lose(event, now)
-        elif isinstance(event.result, Failure):
-            self._tell(self._scheduler.failed(event.lease, event.result, now))
+            self._lose(event, time.monotonic())
+        elif isinstance(event, Steps):
+            self._patience.learn(event.steps)
+            self._metrics.steps(event.steps)
+        elif isinstance(event, Stranger):
+            raise ClusterError(
+                f"node {self._watch.name(event.node_id)}: got {'; '.join(event.differences)} as on "
+                "this machine. Fix: install the same videogen, torch and Ray on every node, or use "
+                "`videogen submit`, which ships the code."
+            )
         else:
+            self._answer(event)
+
+    def _answer(self, event: Answer) -> None:
+        if isinstance(event.result, Failure):
+            self._metrics.attempt(event.result.error_class)
+            self._tell(self._scheduler.failed(event.lease, event.result, time.monotonic()))
+        else:
+            self._metrics.attempt()
             self._tell(self._scheduler.completed(event.lease, event.result))
 
     def _lose(self, event: Lost, now: float) -> None:
         if not self._supervisor.stands(event.gang):
             return  # another rank of it brought the news already
+        started = {activity.item_id for activity in self._supervisor.doing(event.gang)}
+        for _ in self._scheduler.leases(event.gang):
+            self._metrics.attempt(event.failure.error_class)
         self._supervisor.kill(event.gang)
         self._counts["gangs_lost"] += 1
         self._last_failure = event.failure
         self._listener.gang_lost(event.gang, event.failure)
-        for decision in self._scheduler.gang_lost(event.gang, event.failure, now):
+        for decision in self._scheduler.gang_lost(event.gang, event.failure, now, started):
             self._tell(decision)
 
     def _tell(self, decision: Decision) -> None:
@@ -203,9 +307,10 @@ class Driver:
             self._listener.dead_lettered(decision)
         elif isinstance(decision, Requeued):
             self._counts["requeued"] += 1
+            self._counts["redone"] += decision.started
             self._listener.requeued(decision)
         elif isinstance(decision, GangRetired):
-            self._counts["gangs_retired"] += 1
+            self._listener.gang_retired(decision.gang, decision.failure.message)
 
     def _reason(self) -> str:
         failure = self._last_failure
@@ -216,16 +321,19 @@ class Driver:
             completed=self._counts["completed"],
             dead_lettered=self._counts["dead_lettered"],
             gangs_ready=len(self._supervisor.ready),
-            num_gangs=self._num_gangs,
+            num_gangs=len(self._fleet),
             activities=self._supervisor.activities(),
             stopping=self._scheduler.draining,
+            in_flight=tuple(self._in_flight()),
+            gangs_lost=self._counts["gangs_lost"],
+            items_redone=self._counts["redone"],
         )
 
-
-def _limits_of(limits: Limits, world_size: int) -> Limits:
-    """One item at a time for a gang of several ranks.
-
-    Two calls in flight may reach their compute threads in another order on each rank, and ranks
-    that work on different items wait for each other for ever.
-    """
-    return limits if world_size == 1 else replace(limits, max_in_flight=1)
+    def _in_flight(self) -> Iterator[InFlight]:
+        for gang in self._supervisor.ready:
+            doing = {activity.item_id: activity for activity in self._supervisor.doing(gang)}
+            for lease in self._scheduler.leases(gang):
+                if found := doing.get(lease.item_id):
+                    yield InFlight(lease.item_id, gang, found.stage, found.step, found.total)
+                else:
+                    yield InFlight(lease.item_id, gang)

@@ -73,11 +73,18 @@ POLICIES: dict[ErrorClass, Policy] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure, small and picklable: no exception object ever crosses a process."""
+    """One failure, small and picklable: no exception object ever crosses a process.
+
+    Where it is known, it says on which node and in which gang, and for how long nobody had
+    noticed: the seconds between the last sign of life and `Failure`.
+    """
 
     error_class: ErrorClass
     message: str
     traceback: str = ""
+    node: str | None = None
+    gang: int | None = None
+    detected_s: float | None = None
 
 
 def classify(error: BaseException) -> ErrorClass:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 
-from videogen_cluster.placement import Placement, RankResources
+from videogen_cluster.health import Report
+from videogen_cluster.placement import GangShape
 from videogen_cluster.rank import CONTROL_GROUP, WORK_GROUP, Rank
+from videogen_cluster.reservation import Reservation
 from videogen_cluster.scheduler import Lease
 from videogen_cluster.workload import RankContext, Workload
-
-
-@dataclass(frozen=True, slots=True)
-class GangShape:
-    """What every gang of a run looks like."""
-
-    world_size: int
-    rank: RankResources
-    max_in_flight: int
 
 
 class Gang:
@@ -30,14 +22,24 @@ class Gang:
     without its peers, and a repeated item is the scheduler's decision.
     """
 
-    def __init__(self, index: int, workload: Workload, shape: GangShape, name: str) -> None:
+    def __init__(
+        self, index: int, workload: Workload, shape: GangShape, max_in_flight: int, name: str
+    ) -> None:
         self.index = index
-        self._placement = Placement(shape.rank, shape.world_size, name)
+        self.shape = shape
+        self._turn = 0
+        self._reservation = Reservation(shape, name)
+        # Ray may start calls in another order than they were made; a late one finds a thread.
+        threads = 2 * max_in_flight
         try:
-            self._ranks = [self._start(workload, shape, rank) for rank in range(shape.world_size)]
+            self._ranks = [self._start(workload, rank, threads) for rank in range(shape.world_size)]
         except BaseException:
-            self._placement.remove()
+            self._reservation.remove()
             raise
+
+    def nodes(self) -> tuple[str, ...]:
+        """The ids of the machines that hold its ranks; none while it waits for room."""
+        return self._reservation.nodes()
 
     def setup(self) -> list[ray.ObjectRef]:
         """Load the model on every rank; each answers `RankReady` or a `Failure`."""
@@ -45,17 +47,22 @@ class Gang:
 
     def run(self, lease: Lease) -> list[ray.ObjectRef]:
         """Start an item on every rank; rank 0 answers its record."""
-        item = item_of(lease)
-        return [rank.run.remote(item) for rank in self._ranks]
+        item, turn = item_of(lease), self._turn
+        self._turn += 1
+        return [rank.run.remote(item, turn) for rank in self._ranks]
 
-    def beat(self) -> list[ray.ObjectRef]:
+    def report(self) -> list[ray.ObjectRef]:
         """Ask every rank what it is doing."""
-        return [rank.beat.remote() for rank in self._ranks]
+        return [rank.report.remote() for rank in self._ranks]
 
     def stop(self) -> None:
-        """Tell every rank to start nothing more."""
-        for rank in self._ranks:
-            rank.stop.remote()
+        """Tell the rank to start nothing more.
+
+        Ranks of several would hear it at different moments, and one would wait in a collective
+        for an item that another has handed back: they finish what they were given.
+        """
+        if len(self._ranks) == 1:
+            self._ranks[0].stop.remote()
 
     def kill(self) -> None:
         """End every rank at once and free the resources."""
@@ -63,23 +70,24 @@ class Gang:
             for rank in self._ranks:
                 ray.kill(rank, no_restart=True)
         finally:
-            self._placement.remove()
+            self._reservation.remove()
 
-    def _start(self, workload: Workload, shape: GangShape, rank: int) -> Any:
+    def _start(self, workload: Workload, rank: int, threads: int) -> Any:
+        resources = self.shape.rank
         context = RankContext(
             gang=self.index,
             rank=rank,
-            world_size=shape.world_size,
-            device=shape.rank.device,
-            num_threads=shape.rank.num_threads,
+            world_size=self.shape.world_size,
+            device=resources.device,
+            num_threads=resources.num_threads,
         )
         options: dict[str, Any] = {
-            "num_cpus": shape.rank.cpus,
-            "num_gpus": shape.rank.gpus,
+            "num_cpus": resources.cpus,
+            "num_gpus": resources.gpus,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "concurrency_groups": {WORK_GROUP: shape.max_in_flight, CONTROL_GROUP: 1},
-            "scheduling_strategy": self._placement.strategy(rank),
+            "concurrency_groups": {WORK_GROUP: threads, CONTROL_GROUP: 1},
+            "scheduling_strategy": self._reservation.strategy(rank),
         }
         return ray.remote(**options)(Rank).remote(workload, context)
 
@@ -94,6 +102,6 @@ def item_of(lease: Lease) -> Mapping[str, Any]:
     }
 
 
-def slowest(answers: Sequence[Any]) -> Any:
-    """Of the ranks' answers to `beat`, the one that has been silent longest."""
-    return max(answers, key=lambda beat: max((a.silent_s for a in beat), default=0.0))
+def slowest(reports: Sequence[Report]) -> Report:
+    """Of the ranks' reports, the one that has been silent longest."""
+    return max(reports, key=lambda report: max((a.silent_s for a in report.activities), default=0))

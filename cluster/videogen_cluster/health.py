@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+_MAX_STEPS = 1_000
+MIN_HANG_S = 60.0
+HANG_FACTOR = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,22 @@ class Activity:
     silent_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How long an item said nothing new: one denoising step, or whatever `stage` does at once."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a rank is doing, and the steps that it has made since it was asked last."""
+
+    activities: tuple[Activity, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
 class ActivityLog:
     """The rank's side: notes every heartbeat of the items in its hands. Thread-safe."""
 
@@ -26,14 +48,30 @@ class ActivityLog:
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[str, tuple[str, int, int, float]] = {}
+        self._steps: deque[Step] = deque(maxlen=_MAX_STEPS)
 
     def note(self, item_id: str, stage: str, step: int, total: int) -> None:
         with self._lock:
-            self._entries[item_id] = (stage, step, total, self._clock())
+            now = self._clock()
+            self._time(item_id, now, stage)
+            self._entries[item_id] = (stage, step, total, now)
 
     def end(self, item_id: str) -> None:
         with self._lock:
+            self._time(item_id, self._clock())
             self._entries.pop(item_id, None)
+
+    def take_steps(self) -> tuple[Step, ...]:
+        """The steps since the last call; the oldest are dropped when nobody asks for long."""
+        with self._lock:
+            steps = tuple(self._steps)
+            self._steps.clear()
+            return steps
+
+    def _time(self, item_id: str, now: float, stage: str | None = None) -> None:
+        if before := self._entries.get(item_id):
+            # A heartbeat says what has just been done, so the time belongs to what it names.
+            self._steps.append(Step(stage or before[0], now - before[3]))
 
     def snapshot(self) -> tuple[Activity, ...]:
         """What is going on now, oldest item first."""
@@ -50,17 +88,48 @@ class Pulse:
 
     A rank that does not answer is silent since its last answer (a stopped process), one that
     answers is silent as long as the item it has said nothing about for longest (a stuck kernel,
-    a stalled upload).
+    a stalled upload), and one that was given items and works on none is silent since then.
     """
 
     def __init__(self, now: float) -> None:
         self.activities: tuple[Activity, ...] = ()
-        self._heard_at = now
+        self.heard_at = now
+        self._busy_at = now
 
-    def hear(self, activities: tuple[Activity, ...], now: float) -> None:
+    def hear(
+        self, activities: tuple[Activity, ...], now: float, *, owes_items: bool = False
+    ) -> None:
         self.activities = activities
-        self._heard_at = now
+        self.heard_at = now
+        if activities or not owes_items:
+            self._busy_at = now
 
     def silent_s(self, now: float) -> float:
         longest = max((activity.silent_s for activity in self.activities), default=0.0)
-        return now - self._heard_at + longest
+        return max(now - self.heard_at + longest, now - self._busy_at)
+
+
+class Patience:
+    """How long a silence is normal: 5 times the 99th percentile of the steps seen.
+
+    Never below a minute, because a first step compiles and a store may be slow. `fixed_s` is a
+    person's own word and overrides it.
+    """
+
+    def __init__(self, fixed_s: float | None = None) -> None:
+        self._fixed_s = fixed_s
+        self._seconds: deque[float] = deque(maxlen=_MAX_STEPS)
+        self._timeout_s = MIN_HANG_S if fixed_s is None else fixed_s
+
+    @property
+    def timeout_s(self) -> float:
+        """Silence after which a gang is taken to hang."""
+        return self._timeout_s
+
+    def learn(self, steps: Iterable[Step]) -> None:
+        """Take note of how long steps took."""
+        self._seconds.extend(step.seconds for step in steps)
+        if self._fixed_s is None and self._seconds:
+            ordered = sorted(self._seconds)
+            p99 = ordered[math.ceil(0.99 * len(ordered)) - 1]
+            self._timeout_s = max(MIN_HANG_S, HANG_FACTOR * p99)

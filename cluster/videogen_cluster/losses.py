@@ -19,6 +19,10 @@ _NOISE = ("class_name:", "actor_id:", "name:", "namespace:")
 _GUESSES = "There are some potential root causes"
 # Ray has no class of its own for an actor that its memory monitor killed.
 _MEMORY_MONITOR = "running low on memory"
+_NODE_DIED = "because its node has died"
+# A worker that cannot unpickle the rank has no such package, and never will.
+_MISSING = ("No module named 'videogen", "ModuleNotFoundError")
+_INSTALL = " Fix: install videogen on every node of the cluster, or use `videogen submit`."
 
 
 def explain_loss(error: RayError, node_id: str | None, log: str = "") -> Failure:
@@ -31,13 +35,20 @@ def explain_loss(error: RayError, node_id: str | None, log: str = "") -> Failure
     """
     lines = (line.strip() for line in str(error).splitlines())
     told = " ".join(line for line in lines if line and not line.startswith(_NOISE))
-    message = told.partition(_GUESSES)[0].strip()
-    return Failure(_loss_class(error, node_id), message[:MESSAGE_CHARACTERS], log)
+    message = told.partition(_GUESSES)[0].strip()[:MESSAGE_CHARACTERS]
+    error_class = _loss_class(error, node_id)
+    if error_class is ErrorClass.ENVIRONMENT:
+        message += _INSTALL
+    return Failure(error_class, message, log)
 
 
 def _loss_class(error: RayError, node_id: str | None) -> ErrorClass:
     if isinstance(error, NodeDiedError) or (isinstance(error, RayActorError) and error.preempted):
         return ErrorClass.PREEMPTION
+    if _NODE_DIED in str(error):
+        return ErrorClass.PREEMPTION
+    if any(sign in str(error) for sign in _MISSING):
+        return ErrorClass.ENVIRONMENT
     if isinstance(error, OutOfMemoryError) or _MEMORY_MONITOR in str(error):
         return ErrorClass.OUT_OF_MEMORY
     is_node_gone = node_id is not None and not _is_alive(node_id)

@@ -8,19 +8,22 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from videogen_cluster.failures import ErrorClass, Failure, describe
-from videogen_cluster.health import Activity, ActivityLog
+from videogen_cluster.handshake import Versions
+from videogen_cluster.health import Activity, ActivityLog, Report
+from videogen_cluster.turns import Turns
 from videogen_cluster.workload import RankContext, Workload
 
 WORK_GROUP = "work"
 CONTROL_GROUP = "control"
 _PR_SET_PDEATHSIG = 1
+_CANCELLED = Failure(ErrorClass.CANCELLED, "not started: the run is being stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,15 @@ class RankReady:
 
     pid: int
     node_id: str
+    versions: Versions
 
 
 class Rank:
     """Runs a workload; started by a gang, never restarted by Ray.
 
-    Items wait for one compute thread, so the device has one master and a torch thread pool is
-    made once; the rest of an item runs in the thread of its call while the next one computes.
+    Items compute in one thread, in the order of their turns, so the device has one master, a
+    torch thread pool is made once, and all ranks of a gang agree on what comes next; the rest of
+    an item runs in the thread of its call while the next one computes.
     Exceptions become `Failure` records: only the death of the process is a death.
     """
 
@@ -49,6 +54,7 @@ class Rank:
         self._context = context
         self._log = ActivityLog()
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        self._turns = Turns()
         self._stopping = False
 
     def setup(self) -> RankReady | Failure:
@@ -56,36 +62,49 @@ class Rank:
         return _caught(self._set_up)
 
     @ray.method(concurrency_group=WORK_GROUP)
-    def run(self, item: Mapping[str, Any]) -> dict[str, Any] | Failure:
-        """Do one item to its end and return its record, or why there is none."""
+    def run(self, item: Mapping[str, Any], turn: int) -> dict[str, Any] | Failure:
+        """Do one item to its end and return its record, or why there is none.
+
+        Args:
+            item: what the workload gets.
+            turn: the item's place in the order of this gang, counted from 0 without a gap.
+        """
         item_id = str(item["id"])
         try:
-            return _caught(lambda: self._finished(item_id, item))
+            return _caught(lambda: self._finished(item_id, item, turn))
         finally:
             self._log.end(item_id)
 
-    @ray.method(concurrency_group=CONTROL_GROUP)
     def beat(self) -> tuple[Activity, ...]:
-        """What the rank is doing; answered while items compute."""
+        """What the rank is doing."""
         return self._log.snapshot()
+
+    @ray.method(concurrency_group=CONTROL_GROUP)
+    def report(self) -> Report:
+        """What the rank does and how long its steps took; answered while items compute."""
+        return Report(self.beat(), self._log.take_steps())
 
     @ray.method(concurrency_group=CONTROL_GROUP)
     def stop(self) -> None:
         """Start no further item; those that wait are handed back."""
         self._stopping = True
+        self._turns.close()
 
     def _set_up(self) -> RankReady:
         self._compute.submit(self._workload.setup, self._context).result()
-        return RankReady(os.getpid(), ray.get_runtime_context().get_node_id())
+        node_id = ray.get_runtime_context().get_node_id()
+        return RankReady(os.getpid(), node_id, Versions.here())
 
-    def _finished(self, item_id: str, item: Mapping[str, Any]) -> Any:
-        finish = self._compute.submit(self._computed, item_id, item).result()
-        return finish()
+    def _finished(self, item_id: str, item: Mapping[str, Any], turn: int) -> Any:
+        queued = self._turns.take(turn, lambda: self._queued(item_id, item))
+        return _CANCELLED if queued is None else queued.result()()
+
+    def _queued(self, item_id: str, item: Mapping[str, Any]) -> Future[Callable[[], Any]]:
+        return self._compute.submit(self._computed, item_id, item)
 
     def _computed(self, item_id: str, item: Mapping[str, Any]) -> Callable[[], Any]:
         if self._stopping:
-            cancelled = Failure(ErrorClass.CANCELLED, "not started: the run is being stopped")
-            return lambda: cancelled
+            return lambda: _CANCELLED
 
         def heartbeat(stage: str, step: int, total: int) -> None:
             self._log.note(item_id, stage, step, total)

@@ -1,8 +1,9 @@
 """Which item runs where, how often, and how it ends: a state machine without Ray or a clock.
 
-Events go in (`offer`, `gang_ready`, `completed`, `failed`, `gang_lost`, `drain`), decisions come
-out. Every item ends exactly once, as `Completed` or `DeadLettered`, unless the run is drained
-first; then it is simply still missing and the next run makes it.
+Events go in (`offer`, `gang_ready`, `completed`, `failed`, `gang_lost`, `drain`, and as the cluster
+grows and shrinks `add_gang`, `hold`, `retire`), decisions come out. Every item ends exactly once,
+as `Completed` or `DeadLettered`, unless the run is drained first; then it is simply still missing
+and the next run makes it.
 
 An item whose gang died while another item was in flight there is a *suspect*: nobody knows which
 of the two did it. It costs both an attempt, but never the last one, and each then runs alone, so
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from videogen_cluster.failures import POLICIES, ErrorClass, Failure
@@ -85,12 +86,16 @@ class DeadLettered:
 
 @dataclass(frozen=True, slots=True)
 class Requeued:
-    """The item will be tried again; an uncharged return leaves `attempts` as it was."""
+    """The item will be tried again; an uncharged return leaves `attempts` as it was.
+
+    `started` says that work was done on it, which is now done again.
+    """
 
     item_id: str
     attempts: int
     failure: Failure
     not_before: float
+    started: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class GangRetired:
-    """This gang failed too often in a row and is not to be built again."""
+    """This gang failed too often in a row and is given up."""
 
     gang: int
     failure: Failure
@@ -119,23 +124,28 @@ class _Item:
     degrade: int = 0
     suspect: bool = False
     lease: int | None = None
+    killed: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class _Gang:
     ready: bool = False
+    held: bool = False
+    given_up: bool = False
     retired: bool = False
     deaths: int = 0
     setup_failures: int = 0
+    failed_builds: int = 0
+    build_at: float = 0.0
     leases: dict[int, Lease] = field(default_factory=dict)
 
 
 class Scheduler:
     """The state of one run; `now` is any clock in seconds that never goes back."""
 
-    def __init__(self, limits: Limits, num_gangs: int) -> None:
-        if num_gangs < 1:
-            raise ValueError(f"num_gangs: got {num_gangs}, expected at least 1.")
+    def __init__(self, limits: Limits, num_gangs: int = 0) -> None:
+        if num_gangs < 0:
+            raise ValueError(f"num_gangs: got {num_gangs}, expected at least 0.")
         self.limits = limits
         self._gangs = [_Gang() for _ in range(num_gangs)]
         self._items: dict[str, _Item] = {}
@@ -178,8 +188,20 @@ class Scheduler:
         return list(self._gangs[gang].leases.values())
 
     def usable_gangs(self) -> list[int]:
-        """The gangs that have not been given up."""
-        return [index for index, gang in enumerate(self._gangs) if not gang.retired]
+        """The gangs that are neither given up nor retired."""
+        return [index for index, gang in enumerate(self._gangs) if not _is_gone(gang)]
+
+    def given_up_gangs(self) -> list[int]:
+        """The gangs that failed too often in a row and are still part of the run."""
+        return [i for i, gang in enumerate(self._gangs) if gang.given_up and not gang.retired]
+
+    def buildable_gangs(self, now: float) -> list[int]:
+        """The usable gangs whose wait after a failed start is over."""
+        return [
+            index
+            for index, gang in enumerate(self._gangs)
+            if not _is_gone(gang) and gang.build_at <= now
+        ]
 
     def room(self) -> int:
         """How many items may be offered now without holding more than the queue's capacity."""
@@ -189,8 +211,11 @@ class Scheduler:
         return max(0, self.limits.queue_capacity - waiting)
 
     def next_wakeup(self) -> float | None:
-        """When the next waiting retry falls due, or None."""
-        return self._delayed[0][0] if self._delayed else None
+        """When the next waiting retry or start of a gang falls due, or None."""
+        due = [gang.build_at for gang in self._gangs if gang.build_at and not _is_gone(gang)]
+        if self._delayed:
+            due.append(self._delayed[0][0])
+        return min(due, default=None)
 
     # Events
 
@@ -210,23 +235,44 @@ class Scheduler:
         """Lease nothing more; what is in flight may end."""
         self._draining = True
 
+    def add_gang(self) -> int:
+        """The cluster has room for one gang more; returns its index, which is never used again."""
+        self._gangs.append(_Gang())
+        return len(self._gangs) - 1
+
+    def hold(self, gang: int, is_held: bool = True) -> None:
+        """Give a gang no further items, because its node will go; what it holds may end."""
+        self._gangs[gang].held = is_held
+
+    def retire(self, gang: int, failure: Failure, now: float) -> list[Decision]:
+        """The cluster has no room for this gang any more; what it held goes back uncharged."""
+        if POLICIES[failure.error_class].charged:
+            raise ValueError(f"failure: got {failure.error_class}, expected a class without charge")
+        decisions = [] if _is_gone(self._gangs[gang]) else self.gang_lost(gang, failure, now)
+        self._gangs[gang].retired = True
+        return decisions
+
     def gang_ready(self, gang: int) -> None:
         """A gang is built and set up."""
-        self._gangs[gang].ready = True
-        self._gangs[gang].setup_failures = 0
+        state = self._gangs[gang]
+        state.ready, state.held = True, False
+        state.setup_failures = state.failed_builds = 0
+        state.build_at = 0.0
 
     def lease(self, gang: int, now: float) -> Lease | None:
         """Hand the gang its next item, or None if it should get none now."""
         state = self._gangs[gang]
         self._wake(now)
-        if self._draining or not state.ready or len(state.leases) >= self.limits.max_in_flight:
+        if self._draining or not state.ready or state.held:
+            return None
+        if len(state.leases) >= self.limits.max_in_flight:
             return None
         if any(lease.exclusive for lease in state.leases.values()):
             return None
         if not state.leases and self._suspects:
             return self._hand_out(self._suspects.popleft(), gang)
         # The last items wait for whichever gang is free first, not behind a busy one.
-        if not self._ready or (state.leases and len(self._ready) < len(self.usable_gangs())):
+        if not self._ready or (state.leases and len(self._ready) < self._num_takers()):
             return None
         return self._hand_out(self._ready.popleft(), gang)
 
@@ -237,6 +283,7 @@ class Scheduler:
         if item is None:
             return Stale(lease.item_id)
         self._end(item)
+        self._gangs[lease.gang].deaths = 0
         return Completed(item.id, lease.attempt, record)
 
     def failed(self, lease: Lease, failure: Failure, now: float) -> Decision:
@@ -247,23 +294,33 @@ class Scheduler:
             return Stale(lease.item_id)
         return self._charge(item, failure, now)
 
-    def gang_lost(self, gang: int, failure: Failure, now: float) -> list[Decision]:
-        """A gang died or was killed; what it held goes back or ends."""
+    def gang_lost(
+        self, gang: int, failure: Failure, now: float, started: Collection[str] = ()
+    ) -> list[Decision]:
+        """A gang died or was killed; what it held goes back or ends.
+
+        Args:
+            started: the items in its hands that it had begun to work on.
+        """
         state = self._gangs[gang]
-        was_ready, state.ready = state.ready, False
+        was_ready, state.ready, state.held = state.ready, False, False
         leases = list(state.leases.values())
         state.leases.clear()
         items = [self._items[lease.item_id] for lease in leases if self._is_current(lease)]
         if POLICIES[failure.error_class].charged:
             state.deaths += was_ready
             state.setup_failures += not was_ready
+            for item in items:
+                item.killed.add(gang)
+        if not was_ready:
+            self._postpone_build(state, now)
         # Newest first, because what returns goes to the front and the oldest must lead.
         decisions = [
-            self._after_death(item, failure, now, alone=len(leases) == 1)
+            _noting(self._after_death(item, failure, now, alone=len(leases) == 1), started)
             for item in reversed(items)
         ]
         if self._is_beyond_hope(state) or (not was_ready and _is_final(failure)):
-            state.retired = True
+            state.given_up = True
             decisions.append(GangRetired(gang, failure))
         return decisions
 
@@ -283,6 +340,14 @@ class Scheduler:
         )
         self._gangs[gang].leases[lease.number] = lease
         return lease
+
+    def _num_takers(self) -> int:
+        return sum(gang.ready and not gang.held for gang in self._gangs)
+
+    def _postpone_build(self, state: _Gang, now: float) -> None:
+        wait_s = min(self.limits.backoff_s * 2**state.failed_builds, self.limits.max_backoff_s)
+        state.failed_builds += 1
+        state.build_at = now + wait_s
 
     def _is_current(self, lease: Lease) -> bool:
         item = self._items.get(lease.item_id)
@@ -308,6 +373,8 @@ class Scheduler:
         limit = self.limits.max_attempts
         if item.attempts >= min(limit, policy.max_attempts or limit):
             self._end(item)
+            for gang in item.killed:  # it was the item, not they
+                self._gangs[gang].deaths = 0
             return DeadLettered(item.id, item.attempts, failure)
         if policy.backoff:
             return self._postpone(item, failure, now)
@@ -339,8 +406,6 @@ class Scheduler:
         del self._items[item.id]
         if item.lease is None:  # a late completion overtook the retry
             self._forget(item)
-        for gang in self._gangs:
-            gang.deaths = 0
 
     def _forget(self, item: _Item) -> None:
         for queue in (self._ready, self._suspects):
@@ -354,6 +419,16 @@ class Scheduler:
             state.deaths >= self.limits.max_gang_deaths
             or state.setup_failures >= self.limits.max_setup_failures
         )
+
+
+def _is_gone(gang: _Gang) -> bool:
+    return gang.retired or gang.given_up
+
+
+def _noting(decision: Decision, started: Collection[str]) -> Decision:
+    if isinstance(decision, Requeued) and decision.item_id in started:
+        return replace(decision, started=True)
+    return decision
 
 
 def _is_final(failure: Failure) -> bool:

@@ -32,6 +32,9 @@ _QUIET = {
 }
 
 
+_JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+
 class ClusterError(VideogenError):
     """Ray could not be started or joined, or no gang can live on it."""
 
@@ -44,59 +47,100 @@ class Cluster:
     gpus: float
     logs: Path | None
 
+    @property
+    def is_own(self) -> bool:
+        """Started for this run alone, so no machine will ever join it."""
+        return self.logs is not None
+
 
 @contextlib.contextmanager
 def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> Iterator[Cluster]:
     """Start a Ray of our own, or join one, and leave nothing behind.
 
     Our own asks for a token that nobody else knows and, unless Ray was imported before this call,
-    listens on the loopback interface only; its processes die with this one.
+    listens on the loopback interface only; its processes die with this one. Inside a job of a Ray
+    cluster, no address means that cluster.
 
     Args:
-        address: None for our own; "auto", "host:port" or "ray://…" to join a cluster.
+        address: None for our own; "auto", "host:port" or "ray://host:10001" to join a cluster.
         num_cpus: CPUs of our own Ray; None for those of the machine.
 
     Raises:
         ClusterError: Ray did not start, or cannot be reached.
     """
+    address = address or surrounding_cluster()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_temp_folder())
-        own: dict[str, Any] = {}
         if address is None:
             stack.enter_context(_environment(_private_environment()))
-            own = {
-                "num_cpus": num_cpus,
-                "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE_BYTES,
-                "_temp_dir": str(folder / "r"),
-            }
+            options = _own_options(folder, num_cpus)
+        else:
+            options = {"runtime_env": {"env_vars": _worker_environment()}}
         import ray
 
         stack.callback(ray.shutdown)
-        with _neutral_folder(folder), _own_sigterm():
-            _init(address, own)
+        with _neutral_folder(folder), _own_sigterm(), _own_session():
+            _init(address, options)
         resources = ray.cluster_resources()
         logs = folder / "r" / "session_latest" / "logs" if address is None else None
         yield Cluster(resources.get("CPU", 0.0), resources.get("GPU", 0.0), logs)
 
 
-def _init(address: str | None, own: dict[str, Any]) -> None:
+def surrounding_cluster() -> str | None:
+    """The address of the cluster that this process is a job of, or that the user works with."""
+    if _JOB_CONFIG in os.environ:
+        return os.environ.get("RAY_ADDRESS") or "auto"
+    said = os.environ.get("RAY_ADDRESS", "")
+    # A dashboard's address submits jobs; nothing can be run through it.
+    return None if said in ("", "local") or said.startswith("http") else said
+
+
+def _own_options(folder: Path, num_cpus: int | None) -> dict[str, Any]:
+    return {
+        "num_cpus": num_cpus,
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "_temp_dir": str(folder / "r"),
+    }
+
+
+def _init(address: str | None, options: dict[str, Any]) -> None:
     import ray
+    from ray.exceptions import RayError
 
     try:
         ray.init(
-            address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
+            address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options
         )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
         where = "a local Ray" if address is None else f"the Ray cluster at '{address}'"
         raise ClusterError(
-            f"{where}: got '{error}', expected it to answer. Fix: "
-            + (
-                "check free memory and disk space."
-                if address is None
-                else "check cluster.address and that the versions of Ray and Python are the same."
-            )
+            f"{where}: got '{error}', expected it to answer. Fix: {_remedy(address, str(error))}"
         ) from error
+
+
+def _remedy(address: str | None, said: str) -> str:
+    if address is None:
+        return "check free memory and disk space."
+    if any(sign in said.lower() for sign in ("401", "unauthenticated", "token")):
+        return (
+            "the cluster asks for a token: copy the one of its head (`ray get-auth-token`) to "
+            "~/.ray/auth_token of this machine or into RAY_AUTH_TOKEN, and set "
+            "RAY_AUTH_MODE=token."
+        )
+    return "check cluster.address and that the versions of Ray and Python are the same."
+
+
+def _worker_environment() -> dict[str, str]:
+    """What ranks on a cluster that we joined need to find our code.
+
+    An installed package needs nothing. Folders of a checkout are named, which helps on machines
+    that have them and does nothing on others; whether the code is the same, the ranks will say.
+    """
+    if _JOB_CONFIG in os.environ:
+        return {}  # the job's own environment has the code, and may not be overruled
+    roots = _import_roots()
+    return {"PYTHONPATH": os.pathsep.join([*roots, "${PYTHONPATH}"])} if roots else {}
 
 
 def _private_environment() -> dict[str, str]:
@@ -165,6 +209,31 @@ def _own_sigterm() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _own_session() -> Iterator[None]:
+    """Start Ray's processes in sessions of their own.
+
+    A signal to this process's group (`timeout`, a batch system) would end them first, and no clip
+    in flight could finish. They still die with this process, by the kernel's parent-death signal.
+    """
+    from ray._private import services
+
+    before = getattr(services, "ConsolePopen", None)
+    if before is None:  # private to Ray; without it, a run that Ray leaves counts as interrupted
+        yield
+        return
+
+    class Popen(before):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{"start_new_session": True, **kwargs})
+
+    services.ConsolePopen = Popen
+    try:
+        yield
+    finally:
+        services.ConsolePopen = before
 
 
 @contextlib.contextmanager

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from videogen_cluster.failures import ErrorClass, Failure, describe
-from videogen_cluster.gang import Gang, GangShape, slowest
-from videogen_cluster.health import Activity, Pulse
+from videogen_cluster.gang import Gang, slowest
+from videogen_cluster.handshake import Versions
+from videogen_cluster.health import Activity, Pulse, Step
+from videogen_cluster.incarnation import Incarnation, out_of_reach
 from videogen_cluster.losses import explain_loss, log_tail
+from videogen_cluster.placement import GangShape
 from videogen_cluster.rank import RankReady
 from videogen_cluster.scheduler import Lease
 from videogen_cluster.session import Cluster
@@ -44,78 +48,101 @@ class Lost:
     failure: Failure
 
 
-Event = Ready | Answer | Lost
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A rank runs other code than the driver; nothing it makes can be trusted."""
+
+    node_id: str
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Steps that a gang has made."""
+
+    steps: tuple[Step, ...]
+
+
+Event = Ready | Answer | Lost | Stranger | Steps
+Kind = Literal["setup", "run", "report"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    kind: Literal["setup", "run", "beat"]
-    slot: _Slot
+    kind: Kind
+    body: Incarnation
     rank: int
     lease: Lease | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """One incarnation of a gang and what is known about it."""
-
-    gang: Gang
-    pulse: Pulse
-    started_at: float
-    ranks: dict[int, RankReady] = field(default_factory=dict)
-    beats: dict[int, tuple[Activity, ...]] = field(default_factory=dict)
-    beat_due: bool = True
-    ready: bool = False
 
 
 class Supervisor:
     """The Ray side of a run. Only `wait` waits."""
 
-    def __init__(self, workload: Workload, shape: GangShape, cluster: Cluster) -> None:
+    def __init__(self, workload: Workload, max_in_flight: int, cluster: Cluster) -> None:
         self._workload = workload
-        self._shape = shape
+        self._max_in_flight = max_in_flight
         self._cluster = cluster
-        self._slots: dict[int, _Slot] = {}
+        self._versions = Versions.here()
+        self._bodies: dict[int, Incarnation] = {}
         self._calls: dict[ray.ObjectRef, _Call] = {}
         self._builds = 0
 
     def stands(self, gang: int) -> bool:
         """Whether the gang exists, ready or not."""
-        return gang in self._slots
+        return gang in self._bodies
 
     @property
     def ready(self) -> list[int]:
         """The gangs that can take items."""
-        return [index for index, slot in self._slots.items() if slot.ready]
+        return [index for index, body in self._bodies.items() if body.ready]
+
+    @property
+    def placed(self) -> list[int]:
+        """The gangs that have their resources."""
+        return [index for index, body in self._bodies.items() if body.nodes]
+
+    def states(self) -> Counter[str]:
+        """How many gangs wait for room, start, and are ready."""
+        return Counter(body.state for body in self._bodies.values())
+
+    def nodes(self, gang: int) -> tuple[str, ...]:
+        """The machines that a gang lies on; none while it waits."""
+        return self._bodies[gang].nodes if gang in self._bodies else ()
+
+    def doing(self, gang: int) -> tuple[Activity, ...]:
+        """What a gang was doing when it last answered."""
+        return self._bodies[gang].pulse.activities if gang in self._bodies else ()
 
     def activities(self) -> tuple[Activity, ...]:
         """What all gangs were doing when they last answered."""
-        return tuple(a for slot in self._slots.values() for a in slot.pulse.activities)
+        return tuple(a for body in self._bodies.values() for a in body.pulse.activities)
 
-    def build(self, gang: int) -> None:
-        """Start a gang; `Ready` or `Lost` follows."""
+    def build(self, gang: int, shape: GangShape) -> None:
+        """Start a gang as soon as the cluster has room for it; `Ready` or `Lost` follows."""
         self._builds += 1
-        now = time.monotonic()
-        made = Gang(gang, self._workload, self._shape, f"videogen-gang-{gang}-{self._builds}")
-        slot = self._slots[gang] = _Slot(made, Pulse(now), now)
-        self._call("setup", slot, made.setup())
+        name = f"videogen-gang-{gang}-{self._builds}"
+        made = Gang(gang, self._workload, shape, self._max_in_flight, name)
+        body = self._bodies[gang] = Incarnation(made, Pulse(time.monotonic()))
+        self._call("setup", body, made.setup())
 
     def run(self, lease: Lease) -> None:
         """Start an item; `Answer` or `Lost` follows."""
-        slot = self._slots[lease.gang]
-        self._call("run", slot, slot.gang.run(lease), lease)
+        body = self._bodies[lease.gang]
+        body.num_owed += 1
+        self._call("run", body, body.gang.run(lease), lease)
 
     def ask_all(self) -> None:
         """Ask every ready gang what it is doing, unless it still owes the last answer."""
-        for slot in self._slots.values():
-            if slot.ready and slot.beat_due:
-                slot.beat_due = False
-                self._call("beat", slot, slot.gang.beat())
+        for body in self._bodies.values():
+            body.look()
+            if (body.ready or body.doubts) and body.report_due:
+                body.report_due = False
+                self._call("report", body, body.gang.report())
 
     def stop_all(self) -> None:
         """Tell every gang to start no further item."""
-        for slot in self._slots.values():
-            slot.gang.stop()
+        for body in self._bodies.values():
+            body.gang.stop()
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Sleep until something happened or the time is over; answers come before losses."""
@@ -130,38 +157,39 @@ class Supervisor:
 
     def silent(self, hang_timeout_s: float, setup_timeout_s: float) -> list[Lost]:
         """The gangs that have shown no life for too long."""
-        now = time.monotonic()
-        lost = []
-        for index, slot in self._slots.items():
-            if slot.ready and slot.pulse.silent_s(now) > hang_timeout_s:
-                lost.append(Lost(index, _hang(slot.pulse.activities, hang_timeout_s)))
-            elif not slot.ready and now - slot.started_at > setup_timeout_s:
-                lost.append(Lost(index, _late(setup_timeout_s)))
-        return lost
+        overdue = (
+            (index, body.overdue(hang_timeout_s, setup_timeout_s))
+            for index, body in self._bodies.items()
+        )
+        return [Lost(index, failure) for index, failure in overdue if failure]
+
+    def on(self, node_ids: Collection[str]) -> list[Incarnation]:
+        """The gangs that have a rank on one of these machines."""
+        return [body for body in self._bodies.values() if not set(node_ids).isdisjoint(body.nodes)]
 
     def kill(self, gang: int) -> None:
         """End a gang, if it stands, and forget what it was asked."""
-        slot = self._slots.pop(gang, None)
-        if slot is None:
+        body = self._bodies.pop(gang, None)
+        if body is None:
             return
-        self._calls = {ref: call for ref, call in self._calls.items() if call.slot is not slot}
-        slot.gang.kill()
+        self._calls = {ref: call for ref, call in self._calls.items() if call.body is not body}
+        body.gang.kill()
 
     def close(self) -> None:
         """End all gangs; one that cannot be ended does not keep the others alive."""
         with contextlib.ExitStack() as stack:
-            for gang in list(self._slots):
+            for gang in list(self._bodies):
                 stack.callback(self.kill, gang)
 
     def _call(
         self,
-        kind: Literal["setup", "run", "beat"],
-        slot: _Slot,
+        kind: Kind,
+        body: Incarnation,
         refs: list[ray.ObjectRef],
         lease: Lease | None = None,
     ) -> None:
         for rank, ref in enumerate(refs):
-            self._calls[ref] = _Call(kind, slot, rank, lease)
+            self._calls[ref] = _Call(kind, body, rank, lease)
 
     def _read(self, ref: ray.ObjectRef) -> Iterator[Event]:
         call = self._calls.pop(ref)
@@ -170,60 +198,73 @@ class Supervisor:
         except RayTaskError as error:
             # Ranks catch everything, so this is an answer that could not be sent.
             yield from self._failed(call, describe(error))
+        except ActorUnavailableError:
+            self._doubt(call)
         except RayError as error:
-            yield Lost(call.slot.gang.index, self._explain(call, error))
+            yield Lost(call.body.gang.index, self._explain(call, error))
         else:
             yield from self._answered(call, value)
 
+    def _doubt(self, call: _Call) -> None:
+        """Nobody knows yet what is gone, so keep asking; Ray finds out, or `silent` gives up."""
+        body = call.body
+        body.doubts.setdefault(call.rank, time.monotonic())
+        if call.kind == "report":
+            body.report_due = True
+
     def _answered(self, call: _Call, value: Any) -> Iterator[Event]:
-        slot = call.slot
         if isinstance(value, Failure):
             yield from self._failed(call, value)
         elif call.kind == "setup":
-            slot.ranks[call.rank] = value
-            if len(slot.ranks) == self._shape.world_size:
-                slot.ready = True
-                slot.pulse.hear((), time.monotonic())
-                yield Ready(slot.gang.index)
-        elif call.kind == "beat":
-            slot.beats[call.rank] = value
-            if len(slot.beats) == self._shape.world_size:
-                slot.pulse.hear(slowest(list(slot.beats.values())), time.monotonic())
-                slot.beats.clear()
-                slot.beat_due = True
+            yield from self._introduced(call, value)
+        elif call.kind == "report":
+            yield from self._reported(call, value)
         elif call.rank == 0 and call.lease is not None:
+            call.body.num_owed -= 1
             yield Answer(call.lease, value)
 
-    def _failed(self, call: _Call, failure: Failure) -> Iterator[Event]:
-        if call.kind != "run" or call.lease is None:
-            yield Lost(call.slot.gang.index, failure)
+    def _introduced(self, call: _Call, rank: RankReady) -> Iterator[Event]:
+        body = call.body
+        body.ranks[call.rank] = rank
+        if differences := self._versions.differences(rank.versions):
+            yield Stranger(rank.node_id, tuple(differences))
+        elif len(body.ranks) == body.gang.shape.world_size:
+            body.place(tuple(body.ranks[index].node_id for index in sorted(body.ranks)))
+            body.ready = True
+            body.pulse.hear((), time.monotonic())
+            yield Ready(body.gang.index)
+
+    def _reported(self, call: _Call, report: Any) -> Iterator[Event]:
+        body = call.body
+        if call.rank in body.doubts:
+            # It lives, but an answer of its was lost on the way and will never come.
+            yield Lost(body.gang.index, body.blame(out_of_reach(body.doubted_s or 0.0)))
             return
+        body.reports[call.rank] = report
+        if len(body.reports) < body.gang.shape.world_size:
+            return
+        reports = list(body.reports.values())
+        body.reports.clear()
+        body.report_due = True
+        activities = slowest(reports).activities
+        body.pulse.hear(activities, time.monotonic(), owes_items=body.num_owed > 0)
+        yield Steps(reports[0].steps)
+
+    def _failed(self, call: _Call, failure: Failure) -> Iterator[Event]:
+        body, failure = call.body, call.body.blame(failure, detected_s=0.0, rank=call.rank)
+        if call.kind != "run" or call.lease is None:
+            yield Lost(body.gang.index, failure)
+            return
+        if call.rank == 0:
+            body.num_owed -= 1
         yield Answer(call.lease, failure)
-        if self._shape.world_size > 1:
+        if body.gang.shape.world_size > 1:
             # The other ranks may wait in a collective for the one that failed.
-            yield Lost(
-                call.slot.gang.index, Failure(ErrorClass.CANCELLED, "a rank gave up its item")
-            )
+            yield Lost(body.gang.index, Failure(ErrorClass.CANCELLED, "a rank gave up its item"))
 
     def _explain(self, call: _Call, error: RayError) -> Failure:
-        rank = call.slot.ranks.get(call.rank)
+        body, rank = call.body, call.body.ranks.get(call.rank)
         if rank is None:
-            return explain_loss(error, None)
-        return explain_loss(error, rank.node_id, log_tail(self._cluster.logs, rank.pid))
-
-
-def _hang(activities: tuple[Activity, ...], timeout_s: float) -> Failure:
-    doing = ", ".join(f"{a.item_id}: {a.stage} {a.step}/{a.total}" for a in activities) or "nothing"
-    return Failure(
-        ErrorClass.HANG,
-        f"rank: got no sign of life for {timeout_s:g} s (last seen doing {doing}), expected one "
-        "per denoising step. Fix: raise cluster.hang_timeout_s if a step may take that long.",
-    )
-
-
-def _late(timeout_s: float) -> Failure:
-    return Failure(
-        ErrorClass.HANG,
-        f"gang: got no answer {timeout_s:g} s after its start, expected it to have loaded its "
-        "model. Fix: check that the cluster has the resources it asks for.",
-    )
+            return body.blame(explain_loss(error, next(iter(body.nodes), None)))
+        log = log_tail(self._cluster.logs, rank.pid)
+        return body.blame(explain_loss(error, rank.node_id, log), rank=call.rank)

@@ -62,7 +62,7 @@ class ClusterSection(_Section):
     """How the run spreads over machines, and what it puts up with."""
 
     gangs: Count | Literal["auto"] = "auto"
-    """Model replicas; "auto" is as many as the cluster holds."""
+    """Model replicas; "auto" is as many as the cluster holds, as its nodes join and leave."""
     gang: GangSection = GangSection()
     cpus_per_rank: Positive | None = None
     """CPU cores a rank reserves; null is an equal share of its node."""
@@ -70,12 +70,16 @@ class ClusterSection(_Section):
     """How often a clip is tried before it is recorded as failed."""
     max_gang_deaths: Count = 6
     """Deaths in a row after which a gang is given up."""
-    hang_timeout_s: Positive = 600.0
-    """A gang that reports no denoising step for so long is killed and replaced."""
+    hang_timeout_s: Positive | None = None
+    """A gang that reports no step for so long is killed and replaced; null is 5 times the 99th
+    percentile of the steps seen, and a minute at least."""
+    setup_timeout_s: Positive = 900.0
+    """A gang that has its resources but not its model after so long is killed and replaced."""
     price_per_gpu_hour: Annotated[float, Field(ge=0)] = 0.0
     """What a GPU costs for an hour, in your currency; 0 leaves money out."""
     address: str | None = None
-    """Ray cluster to join ("auto", "ray://host:10001"); null starts one on this machine."""
+    """Ray cluster to join ("auto", "host:6379", "ray://host:10001"); null is the cluster of the job
+    that this is, or else one of our own on this machine."""
 
 
 class RunConfig(_Section):

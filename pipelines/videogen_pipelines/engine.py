@@ -16,6 +16,8 @@ from videogen_pipelines.job import Job
 if TYPE_CHECKING:
     from videogen_cluster.placement import Layout
 
+_DEVICES = {"auto": None, "cpu": False}
+
 Items = Iterable[tuple[str, Mapping[str, Any]]]
 Engine = Callable[[Job, Items, Listener], bool]
 """Makes items, tells the listener, and returns whether it was stopped with some left."""
@@ -35,11 +37,9 @@ def run_on_ray(job: Job, items: Items, listener: Listener) -> bool:
         from videogen_cluster.driver import Driver, EngineOptions
         from videogen_cluster.interrupts import drain_on_signal
 
-        limits = Limits(
-            max_attempts=job.config.cluster.max_attempts,
-            max_gang_deaths=job.config.cluster.max_gang_deaths,
-        )
-        options = EngineOptions(limits, job.config.cluster.hang_timeout_s)
+        section = job.config.cluster
+        limits = Limits(max_attempts=section.max_attempts, max_gang_deaths=section.max_gang_deaths)
+        options = EngineOptions(limits, section.hang_timeout_s, section.setup_timeout_s)
         layout = _layout(job.config, cluster)
         driver = Driver(GenerateWorkload(job.settings()), layout, cluster, options, listener)
         with drain_on_signal(driver.stop):
@@ -47,20 +47,23 @@ def run_on_ray(job: Job, items: Items, listener: Listener) -> bool:
 
 
 def _layout(config: RunConfig, cluster: Cluster) -> Layout:
-    from videogen_cluster.placement import plan_layout
+    from videogen_cluster.nodes import read_nodes
+    from videogen_cluster.placement import Layout
 
     device = config.model.device
-    if device not in ("auto", "cpu") and cluster.gpus < 1:
-        raise ConfigError(
-            f"model.device: got '{device}', expected 'cpu' or 'auto', because the cluster has no "
-            "GPU. Fix: leave model.device out."
-        )
     gangs = config.cluster.gangs
-    return plan_layout(
-        cluster.cpus,
-        cluster.gpus,
+    layout = Layout(
         world_size=config.cluster.gang.world_size,
         num_gangs=None if gangs == "auto" else gangs,
         cpus_per_rank=config.cluster.cpus_per_rank,
-        use_gpus=device != "cpu",
+        use_gpus=_DEVICES.get(device, True),
     )
+    # Machines may still join another's cluster; our own is all there will ever be.
+    if cluster.is_own:
+        if layout.use_gpus and cluster.gpus < 1:
+            raise ConfigError(
+                f"model.device: got '{device}', expected 'cpu' or 'auto', because this machine "
+                "has no GPU. Fix: leave model.device out."
+            )
+        layout.check(read_nodes())
+    return layout

@@ -39,6 +39,7 @@ class ToyWorkload:
 
     def setup(self, context: Any) -> None:
         self.context = context
+        self.set_up_at = time.time()
         if self.fail_setup:
             raise RuntimeError("no such weights")
 
@@ -69,11 +70,12 @@ class ToyWorkload:
 
     def _meet(self, item: Mapping[str, Any], start: int) -> None:
         """The last rank misbehaves; the others wait for it as they would in a collective."""
-        meeting = self.folder / f"{item['id']}.{start}.met"
+        meeting = self.folder / f"{item['id']}.met"
         if self.context.rank == self.context.world_size - 1:
             self._misbehave(item, start)
             meeting.touch()
-        while not meeting.exists():
+        # What former gangs met for was before any rank of this one was set up.
+        while not (meeting.exists() and meeting.stat().st_mtime >= self.set_up_at):
             time.sleep(0.01)
 
     def _misbehave(self, item: Mapping[str, Any], start: int) -> None:

@@ -16,7 +16,7 @@ from ray.util import placement_group_table
 from videogen_cluster.driver import Driver, EngineOptions, EngineReport
 from videogen_cluster.failures import ErrorClass, Failure
 from videogen_cluster.listener import Listener, Snapshot
-from videogen_cluster.placement import Layout, RankResources
+from videogen_cluster.placement import Layout
 from videogen_cluster.scheduler import Completed, DeadLettered, Limits, Requeued
 from videogen_cluster.session import Cluster, ClusterError
 
@@ -71,7 +71,7 @@ def run(cluster: Cluster, toy: Callable[..., Any]) -> Runner:
         **options: float,
     ) -> tuple[EngineReport, Notes]:
         notes = Notes()
-        layout = Layout(gangs, world_size, RankResources(1.0, 0.0))
+        layout = Layout(world_size, gangs, cpus_per_rank=1.0)
         engine_options = EngineOptions(limits or Limits(), **{"poll_s": 0.2, **options})
         driver = Driver(toy(**(workload or {})), layout, cluster, engine_options, notes)
         if stop_after_s is not None:
@@ -236,7 +236,7 @@ def test_a_listener_that_fails_ends_the_run_and_frees_everything(
         def completed(self, decision: Completed) -> None:
             raise OSError("disk full")
 
-    layout = Layout(1, 1, RankResources(1.0, 0.0))
+    layout = Layout(1, 1, cpus_per_rank=1.0)
     driver = Driver(toy(), layout, cluster, EngineOptions(), Broken())
     with pytest.raises(OSError, match="disk full"):
         driver.run({"a": {}, "b": {"steps": 100, "step_s": 1}}.items())
@@ -253,7 +253,7 @@ def test_items_are_read_only_as_they_are_needed(cluster: Cluster, toy: Callable[
             yield f"clip-{read}", {}
 
     notes = Notes()
-    layout = Layout(1, 1, RankResources(1.0, 0.0))
+    layout = Layout(1, 1, cpus_per_rank=1.0)
     limits = Limits(queue_capacity=4)
     driver = Driver(toy(), layout, cluster, EngineOptions(limits), notes)
     notes.gang_ready = lambda gang: threading.Timer(2.0, driver.stop).start()
