@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -19,7 +20,6 @@ def make_client(options: S3Options, counters: StorageCounters) -> Any:
     Raises:
         StorageError: the environment names an impossible endpoint, region or profile.
     """
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
@@ -34,7 +34,7 @@ def make_client(options: S3Options, counters: StorageCounters) -> Any:
         response_checksum_validation="when_supported",
     )
     try:
-        client = boto3.Session().client("s3", config=config)
+        client = _session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:
         problem = redacted(str(error))
     else:
@@ -45,6 +45,24 @@ def make_client(options: S3Options, counters: StorageCounters) -> Any:
         f"S3: got an environment that boto3 refuses ({problem}), expected a valid endpoint, "
         f"region and profile. Fix: check {endpoint()}, AWS_DEFAULT_REGION and AWS_PROFILE."
     )
+
+
+def _session() -> Any:
+    """A session of its own, because they are not for several threads, but with shared models."""
+    import boto3
+    import botocore.session
+
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader())
+    return boto3.Session(botocore_session=core)
+
+
+@functools.cache
+def _loader() -> Any:
+    """Reads and keeps the descriptions of the protocol: a tenth of a second for each client."""
+    import botocore.session
+
+    return botocore.session.get_session().get_component("data_loader")
 
 
 def _silence_botocore() -> None:

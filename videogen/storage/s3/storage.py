@@ -33,15 +33,23 @@ class S3Storage:
     Endpoint, region and credentials come from the AWS environment and profile of each process.
     """
 
-    def __init__(self, uri: str, options: S3Options | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        options: S3Options | None = None,
+        capabilities: Capabilities | None = None,
+    ) -> None:
         """Use `s3://bucket/prefix`; nothing is sent before the first use.
+
+        Args:
+            capabilities: what is known of the store, to save the probe.
 
         Raises:
             StorageError: `uri` is no such address.
         """
         self._address = parse_address(uri)
         self._options = options or S3Options()
-        self._capabilities: Capabilities | None = None
+        self._capabilities = capabilities
         self._probing = threading.Lock()
         self.counters = StorageCounters()
         self._requests = Requests(self._address.bucket, self._options, self.counters)
@@ -49,8 +57,8 @@ class S3Storage:
     def __repr__(self) -> str:
         return f"S3Storage({self.uri!r})"
 
-    def __reduce__(self) -> tuple[type[S3Storage], tuple[str, S3Options]]:
-        return type(self), (self.uri, self._options)
+    def __reduce__(self) -> tuple[type[S3Storage], tuple[str, S3Options, Capabilities | None]]:
+        return type(self), (self.uri, self._options, self._capabilities)
 
     @property
     def uri(self) -> str:
