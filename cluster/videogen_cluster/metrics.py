@@ -23,6 +23,7 @@ _COUNTERS = {
 _GAUGES = {
     "gangs": ("Gangs by state: waiting, starting, ready.", ("state",)),
     "in_flight": ("Items in the hands of gangs.", ()),
+    "clips_left": ("Clips that have not ended.", ()),
 }
 _HISTOGRAMS = {
     "step_seconds": ("Seconds of one denoising step.", (), _STEP_BOUNDS_S),
@@ -52,6 +53,10 @@ class RunMetrics:
     def in_flight(self, count: int) -> None:
         """How many items gangs hold now."""
         self._set("in_flight", count, {})
+
+    def clips_left(self, count: int) -> None:
+        """How many clips have not ended."""
+        self._set("clips_left", count, {})
 
     def steps(self, steps: Iterable[Step]) -> None:
         """Denoising steps that were made."""

@@ -15,14 +15,18 @@ _REPLIES = ("412", "409", "503", "retries")
 
 
 class MetricsListener(Listener):
-    """Clips by state, seconds by stage, bytes, replies of the coordinator's store, GPU-seconds.
+    """Clips by state and left, seconds by stage, bytes, the store's replies, GPU-seconds.
 
     Args:
+        to_do: clips that this invocation is to make; None if nobody knows.
         meter: heard before this one, so that it has counted what this one reports.
     """
 
-    def __init__(self, metrics: RunMetrics, storage: Storage, meter: GpuMeter) -> None:
+    def __init__(
+        self, metrics: RunMetrics, storage: Storage, meter: GpuMeter, to_do: int | None = None
+    ) -> None:
         self._metrics = metrics
+        self._to_do = to_do
         self._storage = storage
         self._meter = meter
         self._useful_s = meter.gpu_s
@@ -41,6 +45,9 @@ class MetricsListener(Listener):
         self._metrics.clip("failed")
 
     def progress(self, snapshot: Snapshot) -> None:
+        if self._to_do is not None:
+            ended = snapshot.completed + snapshot.dead_lettered
+            self._metrics.clips_left(self._to_do - ended)
         self._metrics.gpu_seconds("useful", self._meter.gpu_s - self._useful_s)
         self._metrics.gpu_seconds("lost", self._meter.lost_gpu_s - self._lost_s)
         self._useful_s, self._lost_s = self._meter.gpu_s, self._meter.lost_gpu_s

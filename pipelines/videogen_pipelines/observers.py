@@ -79,7 +79,7 @@ class Observers:
             self.meter,
             EventListener(self.events),
             self.board,
-            MetricsListener(RunMetrics(), self.job.storage, self.meter),
+            MetricsListener(RunMetrics(), self.job.storage, self.meter, plan.to_do),
         ]
         return RunListener(parts, lambda: self.reporter.stop_asked)
 
