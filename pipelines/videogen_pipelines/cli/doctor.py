@@ -33,6 +33,7 @@ def doctor(
     """
     from rich.console import Console
 
+    from videogen_cluster.session import surrounding_cluster
     from videogen_pipelines.config import load_run_config, override
     from videogen_pipelines.doctor.diagnosis import diagnose
     from videogen_pipelines.doctor.examination import has_failed
@@ -40,7 +41,8 @@ def doctor(
     from videogen_pipelines.doctor.subject import Subject
 
     settings = load_run_config(config, [] if model is None else [override("model.name", model)])
-    checks = diagnose(Subject(settings, out, address or settings.cluster.address))
+    cluster = address or settings.cluster.address or surrounding_cluster()
+    checks = diagnose(Subject(settings, out, cluster))
     code = ENVIRONMENT if has_failed(checks) else OK
     if json:
         typer.echo(json_module.dumps({**to_dict(checks), "exit_code": code}, indent=2))
