@@ -55,9 +55,6 @@ class Watch:
             tuple(node for id_, node in before.items() if id_ not in after),
         )
 
-    def is_up(self, node_id: str) -> bool:
-        return any(node.id == node_id for node in self.nodes)
-
     def name(self, node_id: str) -> str:
         return next((node.name for node in self.nodes if node.id == node_id), node_id[:12])
 

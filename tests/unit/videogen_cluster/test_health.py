@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from videogen_cluster.health import Activity, ActivityLog, Pulse
+import pytest
+
+from videogen_cluster.health import Activity, ActivityLog, Patience, Pulse, Step
 
 
 class Clock:
@@ -47,3 +49,52 @@ def test_a_rank_that_answers_but_makes_no_steps_is_silent_since_its_last_step():
     stuck = Activity("a", "commit", 1, 1, 50.0)
     pulse.hear((stuck, working), now=100.0)
     assert pulse.silent_s(101.0) == 51.0
+
+
+def test_a_rank_that_was_given_items_and_works_on_none_is_silent():
+    pulse = Pulse(now=0.0)
+    pulse.hear((), now=10.0)
+    pulse.hear((), now=20.0, owes_items=True)
+    pulse.hear((), now=30.0, owes_items=True)
+    assert pulse.silent_s(31.0) == 21.0
+    pulse.hear((Activity("a", "start", 0, 1, 0.0),), now=32.0, owes_items=True)
+    assert pulse.silent_s(32.0) == 0.0
+
+
+def test_steps_are_timed_by_what_was_done_and_told_once():
+    clock = Clock()
+    log = ActivityLog(clock)
+    log.note("a", "start", 0, 1)
+    clock.now = 2.0
+    log.note("a", "denoise", 1, 2)
+    clock.now = 5.0
+    log.note("a", "commit", 0, 1)
+    clock.now = 6.5
+    log.end("a")
+    log.end("never begun")
+    assert log.take_steps() == (Step("denoise", 2.0), Step("commit", 3.0), Step("commit", 1.5))
+    assert log.take_steps() == ()
+
+
+def test_patience_is_a_minute_until_steps_take_longer():
+    patience = Patience()
+    assert patience.timeout_s == 60.0
+    patience.learn([Step("denoise", 1.0)] * 99)
+    assert patience.timeout_s == 60.0
+    patience.learn([Step("denoise", 40.0)] * 5)
+    assert patience.timeout_s == 200.0
+
+
+def test_one_slow_step_in_a_thousand_does_not_make_patient():
+    patience = Patience()
+    patience.learn([Step("denoise", 1000.0)])
+    assert patience.timeout_s == 5000.0
+    patience.learn([Step("denoise", 1.0)] * 999)
+    assert patience.timeout_s == 60.0
+
+
+@pytest.mark.parametrize("said", [3.0, 10_000.0])
+def test_a_persons_word_overrides_what_is_seen(said: float):
+    patience = Patience(said)
+    patience.learn([Step("denoise", 500.0)] * 10)
+    assert patience.timeout_s == said

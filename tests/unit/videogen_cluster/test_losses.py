@@ -13,11 +13,13 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
     RayError,
+    RuntimeEnvSetupError,
 )
 
 from videogen_cluster.failures import ErrorClass
 from videogen_cluster.losses import explain_loss, log_tail
 
+PREEMPTION = ErrorClass.PREEMPTION
 MEMORY_MONITOR = RayActorError(
     error_msg="The actor died. It was killed due to the node running low on memory."
 )
@@ -31,6 +33,9 @@ MEMORY_MONITOR = RayActorError(
         (NodeDiedError("the node died"), ErrorClass.PREEMPTION),
         (OutOfMemoryError("killed"), ErrorClass.OUT_OF_MEMORY),
         (MEMORY_MONITOR, ErrorClass.OUT_OF_MEMORY),
+        (RayActorError(error_msg="The actor died because its node has died."), PREEMPTION),
+        (RuntimeEnvSetupError("no such package"), ErrorClass.RANK_DEATH),
+        (RayActorError(error_msg="No module named 'videogen_cluster'"), ErrorClass.ENVIRONMENT),
     ],
 )
 def test_a_rank_that_died_before_it_said_where_it_runs(error: RayError, expected: ErrorClass):
@@ -62,3 +67,8 @@ def test_the_end_of_a_ranks_error_output_is_found_by_its_pid(tmp_path: Path):
     assert len(log_tail(tmp_path, 77)) <= 2000
     assert log_tail(tmp_path, 79) == ""
     assert log_tail(None, 77) == log_tail(tmp_path, None) == ""
+
+
+def test_a_node_without_our_code_is_told_how_to_get_it():
+    error = RayActorError(error_msg="No module named 'videogen_cluster'")
+    assert "Fix: install videogen on every node" in explain_loss(error, None).message

@@ -282,3 +282,74 @@ def test_the_same_id_twice_is_a_bug_of_the_caller():
 def test_limits_that_would_strand_the_queue_are_refused():
     with pytest.raises(ValueError, match="more than max_attempts"):
         Limits(max_attempts=3, max_gang_deaths=3)
+
+
+def test_a_gang_that_is_added_takes_items():
+    made = scheduler("a", "b", gangs=0)
+    gang = made.add_gang()
+    made.gang_ready(gang)
+    assert (gang, take(made, gang=gang).item_id) == (0, "a")
+    assert made.add_gang() == 1
+
+
+def test_gangs_that_wait_for_room_do_not_keep_the_next_item_from_a_busy_one():
+    made = scheduler("a", "b")
+    made.add_gang()
+    assert [take(made).item_id, take(made).item_id] == ["a", "b"]
+
+
+def test_a_gang_on_hold_gets_nothing_and_what_it_holds_may_end():
+    made = scheduler("a", "b")
+    lease = take(made)
+    made.hold(0)
+    assert made.lease(0, 0.0) is None
+    assert made.completed(lease, {}) == Completed("a", 1, {})
+    made.hold(0, is_held=False)
+    assert take(made).item_id == "b"
+
+
+def test_a_retired_gang_gives_its_items_back_and_is_not_built_again():
+    made = scheduler("a", "b", gangs=2)
+    take(made, gang=0)
+    no_room = failure(ErrorClass.CANCELLED)
+    assert made.retire(0, no_room, 5.0) == [Requeued("a", 0, no_room, 5.0)]
+    assert made.usable_gangs() == made.buildable_gangs(1e9) == [1]
+    assert made.given_up_gangs() == []
+    with pytest.raises(ValueError, match="without charge"):
+        made.retire(1, failure(ErrorClass.RANK_DEATH), 0.0)
+
+
+def test_failed_starts_wait_longer_each_time_and_a_good_one_forgives():
+    made = Scheduler(Limits(max_setup_failures=9, backoff_s=2), 1)
+    for wait_s in (2.0, 4.0, 8.0):
+        made.gang_lost(0, failure(ErrorClass.UNEXPECTED), 100.0)
+        assert made.next_wakeup() == 100.0 + wait_s
+        assert made.buildable_gangs(99.9 + wait_s) == []
+        assert made.buildable_gangs(100.0 + wait_s) == [0]
+    made.gang_ready(0)
+    assert made.next_wakeup() is None
+    made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 100.0)
+    assert made.buildable_gangs(100.0) == [0], "a gang that worked is replaced at once"
+
+
+def test_a_gang_that_kills_every_item_is_given_up_though_others_complete_them():
+    made = scheduler(*(f"item-{n}" for n in range(9)), gangs=2, max_gang_deaths=4, max_in_flight=1)
+    decisions = []
+    for _ in range(4):
+        lease = take(made, gang=0)
+        decisions = made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0)
+        made.completed(take(made, gang=1), {})
+        assert lease.attempt == 1
+        made.gang_ready(0)
+    assert decisions[-1] == GangRetired(0, failure(ErrorClass.RANK_DEATH))
+    assert (made.usable_gangs(), made.given_up_gangs()) == ([1], [0])
+
+
+def test_a_loss_says_which_items_have_to_be_done_again():
+    made = scheduler("a", "b")
+    take(made), take(made)
+    decisions = made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0, started=["a"])
+    assert {d.item_id: d.started for d in decisions if isinstance(d, Requeued)} == {
+        "a": True,
+        "b": False,
+    }

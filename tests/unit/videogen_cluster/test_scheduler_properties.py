@@ -16,6 +16,7 @@ from videogen_cluster.scheduler import (
     GangRetired,
     Lease,
     Limits,
+    Requeued,
     Scheduler,
 )
 
@@ -40,11 +41,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.old: list[Lease] = []
         self.charged: Counter[str] = Counter()
         self.up: set[int] = set()
-        self.retired: set[int] = set()
+        self.gone: set[int] = set()
+        self.on_hold: set[int] = set()
         self.refilled = 0
 
     @initialize(
-        gangs=st.integers(1, 3),
+        gangs=st.integers(0, 3),
         attempts=st.integers(1, 4),
         in_flight=st.integers(1, 3),
         capacity=st.integers(1, 6),
@@ -52,8 +54,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     def start(self, gangs: int, attempts: int, in_flight: int, capacity: int) -> None:
         limits = Limits(
             max_attempts=attempts,
-            max_gang_deaths=attempts + 40,
-            max_setup_failures=40,
+            max_gang_deaths=attempts + 2,
+            max_setup_failures=3,
             max_in_flight=in_flight,
             queue_capacity=capacity,
         )
@@ -63,13 +65,24 @@ class SchedulerMachine(RuleBasedStateMachine):
     def note(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             if isinstance(decision, GangRetired):
-                self.retired.add(decision.gang)
+                self.gone.add(decision.gang)
             elif isinstance(decision, Completed | DeadLettered):
                 assert decision.item_id not in self.ended, "ended twice"
                 self.ended[decision.item_id] = decision
 
-    def alive(self, gang: int) -> int:
-        return gang % self.num_gangs
+    def pick(self, gang: int) -> int | None:
+        """One of the gangs that are still part of the run."""
+        usable = sorted(set(range(self.num_gangs)) - self.gone)
+        return usable[gang % len(usable)] if usable else None
+
+    def take_from(self, gang: int) -> list[Lease]:
+        """Forget what a gang holds, as it goes."""
+        lost = [lease for lease in self.held.values() if lease.gang == gang]
+        for lease in lost:
+            self.old.append(self.held.pop(lease.number))
+        self.up.discard(gang)
+        self.on_hold.discard(gang)
+        return lost
 
     @precondition(lambda self: not self.scheduler.draining)
     @rule()
@@ -78,19 +91,42 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.offered.append(f"item-{len(self.offered)}")
             self.scheduler.offer(self.offered[-1], {})
 
-    @rule(gang=st.integers(0, 2))
-    def build(self, gang: int) -> None:
-        gang = self.alive(gang)
-        if gang not in self.retired:
-            self.scheduler.gang_ready(gang)
-            self.up.add(gang)
+    @precondition(lambda self: self.num_gangs < 12)
+    @rule()
+    def a_node_joins(self) -> None:
+        assert self.scheduler.add_gang() == self.num_gangs, "an index was used again"
+        self.num_gangs += 1
 
-    @rule(gang=st.integers(0, 2))
+    @rule(gang=st.integers(0, 11))
+    def build(self, gang: int) -> None:
+        chosen = self.pick(gang)
+        if chosen in self.scheduler.buildable_gangs(self.now):
+            self.scheduler.gang_ready(chosen)
+            self.up.add(chosen)
+            self.on_hold.discard(chosen)
+
+    @rule(gang=st.integers(0, 11), is_held=st.booleans())
+    def a_node_is_to_leave(self, gang: int, is_held: bool) -> None:
+        chosen = self.pick(gang)
+        if chosen in self.up:
+            self.scheduler.hold(chosen, is_held)
+            (self.on_hold.add if is_held else self.on_hold.discard)(chosen)
+
+    @rule(gang=st.integers(0, 11))
+    def a_gang_is_one_too_many(self, gang: int) -> None:
+        chosen = self.pick(gang)
+        if chosen is not None:
+            self.take_from(chosen)
+            no_room = Failure(ErrorClass.CANCELLED, "x")
+            self.note(self.scheduler.retire(chosen, no_room, self.now))
+            self.gone.add(chosen)
+
+    @rule(gang=st.integers(0, 11))
     def lease(self, gang: int) -> None:
-        gang = self.alive(gang)
-        lease = self.scheduler.lease(gang, self.now)
+        chosen = self.pick(gang)
+        lease = None if chosen is None else self.scheduler.lease(chosen, self.now)
         if lease is not None:
-            assert gang in self.up
+            assert chosen in self.up - self.on_hold
             assert lease.item_id not in self.ended
             assert lease.attempt <= self.scheduler.limits.max_attempts
             running = [held for held in self.held.values() if held.item_id == lease.item_id]
@@ -117,19 +153,21 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.charged[lease.item_id] += POLICIES[error_class].charged and is_live
         self.note([self.scheduler.failed(lease, Failure(error_class, "x"), self.now)])
 
-    @rule(gang=st.integers(0, 2), error_class=st.sampled_from(GANG_ERRORS))
-    def lose(self, gang: int, error_class: ErrorClass) -> None:
-        gang = self.alive(gang)
-        if gang in self.retired:
+    @rule(gang=st.integers(0, 11), error_class=st.sampled_from(GANG_ERRORS), seen=st.booleans())
+    def lose(self, gang: int, error_class: ErrorClass, seen: bool) -> None:
+        chosen = self.pick(gang)
+        if chosen is None:
             return
-        lost = [lease for lease in self.held.values() if lease.gang == gang]
+        lost = self.take_from(chosen)
         for lease in lost:
-            self.old.append(self.held.pop(lease.number))
             # A death in company may go uncharged once, when it would have been the last attempt.
             is_blamed = len(lost) == 1 and lease.item_id not in self.ended
             self.charged[lease.item_id] += POLICIES[error_class].charged and is_blamed
-        self.up.discard(gang)
-        self.note(self.scheduler.gang_lost(gang, Failure(error_class, "x"), self.now))
+        started = [lost[0].item_id] if lost and seen else []
+        decisions = self.scheduler.gang_lost(chosen, Failure(error_class, "x"), self.now, started)
+        self.note(decisions)
+        redone = [d.item_id for d in decisions if isinstance(d, Requeued) and d.started]
+        assert set(redone) <= set(started), "counted as redone what was never begun"
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
@@ -150,6 +188,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.drain()
         assert all(self.scheduler.lease(gang, self.now) is None for gang in range(self.num_gangs))
 
+    @invariant()
+    def gone_gangs_are_not_built(self) -> None:
+        if self.offered:
+            assert not self.gone.intersection(self.scheduler.buildable_gangs(1e12))
+            assert set(self.scheduler.usable_gangs()).isdisjoint(self.gone)
+
     @rule()
     def restart_coordinator(self) -> None:
         """A new coordinator knows only what storage shows: what completed."""
@@ -159,7 +203,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.old.clear()
         self.charged.clear()
         self.up.clear()
-        self.retired.clear()
+        self.gone.clear()
+        self.on_hold.clear()
         self.refilled = len(missing)
         for item in missing:
             self.scheduler.offer(item, {})
@@ -192,7 +237,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.close()
         for lease in list(self.held.values()):
             self.note([self.scheduler.completed(lease, {})])
-        for gang in set(range(self.num_gangs)) - self.retired:
+        if self.pick(0) is None:
+            self.a_node_joins()
+        for gang in set(range(self.num_gangs)) - self.gone:
             self.scheduler.gang_ready(gang)
         for _ in range(1000):
             self.now += 100.0
@@ -201,12 +248,11 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.note([self.scheduler.completed(lease, {})])
             if self.scheduler.finished:
                 break
-        if len(self.retired) < self.num_gangs:
-            assert self.scheduler.finished
-            assert set(self.ended) == set(self.offered)
+        assert self.scheduler.finished
+        assert set(self.ended) == set(self.offered)
 
 
 SchedulerMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=60, deadline=None
+    max_examples=150, stateful_step_count=70, deadline=None
 )
 TestScheduler = SchedulerMachine.TestCase
