@@ -6,9 +6,12 @@ import dataclasses
 import time
 from typing import Any
 
+from botocore.exceptions import BotoCoreError
+from urllib3.exceptions import HTTPError
+
 from videogen.storage.base import MissingKeyError
 from videogen.storage.lease import Stored
-from videogen.storage.s3.failure import ConflictError, PreconditionError
+from videogen.storage.s3.failure import ConflictError, PreconditionError, S3Error
 from videogen.storage.s3.requests import Requests
 from videogen.storage.s3.writes import IF_ABSENT
 
@@ -38,8 +41,13 @@ class S3LeaseStore:
             reply = self._requests.send("get_object", self._key, "reading")
         except MissingKeyError:
             return None
-        with reply["Body"] as body:
-            return Stored(body.read(), reply["ETag"])
+        data = _content(reply["Body"])
+        if data is None:
+            raise S3Error(
+                f"reading s3://{self._requests.bucket}/{self._key}: got half an answer, expected "
+                "all of it. Fix: check the network to the store."
+            )
+        return Stored(data, reply["ETag"])
 
     def write(self, data: bytes, expected: str | None, contended: bool) -> str | None:
         """Replace what has the ETag `expected` (None: nothing); None if something else is there.
@@ -72,3 +80,12 @@ class S3LeaseStore:
             time.sleep(self._settle_s)
         found = self.read()
         return tag if found and found.data == data else None
+
+
+def _content(body: Any) -> bytes | None:
+    """All of a reply's body; None if it breaks off."""
+    with body:
+        try:
+            return body.read()
+        except (BotoCoreError, HTTPError):
+            return None
