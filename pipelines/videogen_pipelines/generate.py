@@ -26,6 +26,7 @@ from videogen_pipelines.progress import Progress
 from videogen_pipelines.results import ResultRow, RunCounts
 from videogen_pipelines.run_directory import RunDirectory
 from videogen_pipelines.scratch import clean_scratch
+from videogen_pipelines.selection import Selection
 from videogen_pipelines.summary import RunSummary
 
 State = Literal["complete", "some_failed", "interrupted"]
@@ -66,13 +67,18 @@ def make_plan(job: Job) -> Plan:
 
 
 def generate(
-    job: Job, console: Console, log_interval_s: float = 10.0, engine: Engine = run_on_ray
+    job: Job,
+    console: Console,
+    log_interval_s: float = 10.0,
+    engine: Engine = run_on_ray,
+    selection: Selection | None = None,
 ) -> Outcome:
     """Run a job to its end, or until it is interrupted.
 
     Args:
         console: where progress goes.
         engine: what makes the clips.
+        selection: which of the rows that are not done are made; None is all of them.
 
     Raises:
         OutputConflictError: ids hold other clips already; nothing was made.
@@ -87,14 +93,14 @@ def generate(
             clean_scratch(job.storage)
             committed = run.committed()
             _adopt_orphans(job, run, committed)
-            plan = _plan(job, run, committed)
+            plan = _plan(job, run, committed, selection)
             standing = None if plan.to_do else run.standing(plan.total, plan.done)
             if standing is None:
                 run.withdraw_success()
             progress = Progress(plan.to_do, console, log_interval_s)
             progress.say(_opening(plan))
             listener = observers.listener(plan, progress)
-            items = () if standing else _items(job, run, committed)
+            items = () if standing else _items(job, run, committed, selection)
             try:
                 with progress if plan.to_do else nullcontext():
                     # With nothing to make, the bad rows are still to be recorded.
@@ -114,13 +120,18 @@ def _opening(plan: Plan) -> str:
     return ", ".join(parts)
 
 
-def _plan(job: Job, run: RunDirectory, committed: dict[str, str]) -> Plan:
+def _plan(
+    job: Job, run: RunDirectory, committed: dict[str, str], selection: Selection | None = None
+) -> Plan:
     """Count the rows, and find the ids that hold other clips, in one pass."""
     plan = Plan()
 
     def planned() -> Iterator[tuple[str, str]]:
         for row in job.rows(committed):
-            plan.add(row)
+            if _is_held(row, selection):
+                plan.held += 1
+            else:
+                plan.add(row)
             if isinstance(row, PlannedClip):
                 yield row.request.id, row.clip_id
 
@@ -141,13 +152,21 @@ def _adopt_orphans(job: Job, run: RunDirectory, committed: dict[str, str]) -> No
     run.adopt_orphans(committed, wanted.get)
 
 
+def _is_held(row: PlannedClip | InvalidRow, selection: Selection | None) -> bool:
+    if selection is None or isinstance(row, InvalidRow) or row.done:
+        return False
+    return not selection.wants(row.request.id)
+
+
 def _items(
-    job: Job, run: RunDirectory, committed: dict[str, str]
+    job: Job, run: RunDirectory, committed: dict[str, str], selection: Selection | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """What is still to be made; bad rows are recorded in passing."""
     for row in job.rows(committed):
         if isinstance(row, InvalidRow):
             run.record_failure(row.id, ErrorClass.INVALID_REQUEST, row.reason, attempts=0)
+        elif selection is not None and _is_held(row, selection):
+            selection.leave(run, row.request.id)
         elif not row.done:
             yield row.request.id, row.payload()
 

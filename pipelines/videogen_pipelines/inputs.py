@@ -40,7 +40,7 @@ class Inputs(Protocol):
         ...
 
     def recipe(self) -> dict[str, Any]:
-        """JSON types that say how to read the same rows again; see `inputs_of`."""
+        """JSON types that say how to read the same rows again; see `recorded.inputs_of`."""
         ...
 
 

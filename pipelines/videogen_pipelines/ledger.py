@@ -54,6 +54,21 @@ SCHEMA = pa.schema(
 )
 
 
+def failure_record(
+    request_id: str, error_class: str, message: str, attempts: int, clip_id: str | None = None
+) -> dict[str, Any]:
+    """The record of a row that failed for good, now."""
+    return {
+        "id": request_id,
+        "clip_id": clip_id,
+        "state": "failed",
+        "attempts": attempts,
+        "created_at": time.time(),
+        "error_class": error_class,
+        "error_message": message,
+    }
+
+
 class LedgerWriter:
     """Buffers records and writes them as create-only segments of one epoch.
 
@@ -140,11 +155,15 @@ def next_epoch(storage: Storage) -> int:
 
 
 def read_segments(
-    storage: Storage, columns: list[str] | None = None, first_epoch: int = 0
+    storage: Storage,
+    columns: list[str] | None = None,
+    first_epoch: int = 0,
+    on_damaged: Callable[[str, Exception], None] | None = None,
 ) -> Iterator[pa.Table]:
     """Each readable segment, oldest first, as a table of `columns` of `SCHEMA` and `epoch`.
 
-    A torn or foreign segment is skipped with a warning.
+    Args:
+        on_damaged: told the key of each torn or foreign segment, which is skipped; None logs it.
     """
     schema = _schema_of(columns)
     for epoch, key in sorted(_segments(storage)):
@@ -153,7 +172,10 @@ def read_segments(
         try:
             table = _parse(storage.read(key), schema)
         except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
-            logger.warning("%s/%s is damaged and is ignored: %s", storage.uri, key, error)
+            if on_damaged:
+                on_damaged(key, error)
+            else:
+                logger.warning("%s/%s is damaged and is ignored: %s", storage.uri, key, error)
             continue
         yield table.append_column("epoch", pa.array([epoch] * len(table), pa.int32()))
 
@@ -177,6 +199,11 @@ def read_done(storage: Storage) -> dict[str, str]:
             if state == "done" and name is not None and clip is not None
         )
     return done
+
+
+def segment_keys(storage: Storage) -> list[str]:
+    """The keys of all segments, oldest first."""
+    return [key for _, key in sorted(_segments(storage))]
 
 
 def _segments(storage: Storage) -> Iterator[tuple[int, str]]:

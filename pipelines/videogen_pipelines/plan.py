@@ -51,10 +51,14 @@ class PlannedClip:
 
 @dataclass(slots=True)
 class Plan:
-    """Counts over all rows; `shapes` counts the clips that are still to be made by their shape."""
+    """Counts over all rows; `shapes` counts the clips that are still to be made by their shape.
+
+    `held` ones are not done either, but are not to be made now.
+    """
 
     done: int = 0
     invalid: int = 0
+    held: int = 0
     shapes: Counter[ClipShape] = field(default_factory=Counter)
 
     @property
@@ -63,7 +67,7 @@ class Plan:
 
     @property
     def total(self) -> int:
-        return self.done + self.invalid + self.to_do
+        return self.done + self.invalid + self.held + self.to_do
 
     def add(self, row: PlannedClip | InvalidRow) -> None:
         """Count one more row."""

@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from videogen.errors import StorageError
 from videogen.requests import ClipRequest
 from videogen.storage import Storage
 from videogen_pipelines.committed import committed_ids, read_sidecars
 from videogen_pipelines.keys import clip_key
 from videogen_pipelines.ledger import SCHEMA as LEDGER_SCHEMA
-from videogen_pipelines.ledger import next_epoch, read_ledger
+from videogen_pipelines.ledger import failure_record, next_epoch, read_ledger
 
 RESULTS_PREFIX = "results/"
 ERRORS_KEY = "errors.jsonl"
@@ -89,7 +90,7 @@ class Outcomes:
         stored = pa.array(committed_ids(storage), pa.string())
         self._done = _places(index, (pc.field("state") == "done") & pc.field("id").isin(stored))
         self._failed = _places(
-            index, (pc.field("state") == "failed") & (pc.field("epoch") == epoch)
+            index, (pc.field("state") == "failed") & (pc.field("epoch") >= epoch)
         )
 
     def has_clip(self, request_id: str) -> bool:
@@ -135,6 +136,70 @@ def _places(index: pa.Table, condition: pc.Expression) -> dict[str, int]:
         numbers: list[Any] = batch["place"].to_pylist()
         places.update(zip(names, numbers, strict=True))
     return places
+
+
+def has_results(storage: Storage) -> bool:
+    """Whether any results were written."""
+    return storage.exists(part_key(0))
+
+
+def read_result_states(storage: Storage) -> Iterator[tuple[str, str | None, str, str | None]]:
+    """(id, clip_id, state, error_class) of every row of the results, in order.
+
+    Raises:
+        StorageError: a part cannot be read.
+    """
+    names = ["id", "clip_id", "state", "error_class"]
+    for batch in _read_parts(storage, names):
+        yield from zip(*(batch[name].to_pylist() for name in names), strict=True)
+
+
+def read_result_failures(storage: Storage) -> Iterator[dict[str, Any]]:
+    """The ledger's record of every row that the results call failed, with its time of now.
+
+    Raises:
+        StorageError: a part cannot be read.
+    """
+    names = ["id", "clip_id", "state", "error_class", "error_message", "attempts"]
+    for batch in _read_parts(storage, names):
+        for row in batch.to_pylist():
+            if row["state"] == "failed" and row["error_class"]:
+                yield failure_record(
+                    row["id"],
+                    row["error_class"],
+                    row["error_message"] or "",
+                    row["attempts"] or 0,
+                    row["clip_id"],
+                )
+
+
+def read_result_rows(storage: Storage) -> Iterator[ResultRow]:
+    """The rows that the results tell of, with their requests, in order.
+
+    Raises:
+        StorageError: a part cannot be read.
+    """
+    names = ["id", "clip_id", *(field.name for field in _REQUEST_FIELDS)]
+    for batch in _read_parts(storage, names):
+        for row in batch.to_pylist():
+            request_id, clip = row["id"], row.pop("clip_id")
+            request = None
+            if row["prompt"] is not None:
+                row["metadata"] = json.loads(row["metadata"])
+                request = ClipRequest.model_validate(row)
+            yield ResultRow(request_id, clip, request)
+
+
+def _read_parts(storage: Storage, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    for key in sorted(storage.list(f"{RESULTS_PREFIX}part-")):
+        try:
+            file = pq.ParquetFile(io.BytesIO(storage.read(key)))
+            yield from file.iter_batches(BATCH_ROWS, columns=columns)
+        except pa.ArrowException as error:
+            raise StorageError(
+                f"{storage.uri}/{key}: got {error}, expected a Parquet file. Fix: delete it and "
+                "run the same command again; it is written anew."
+            ) from error
 
 
 @dataclass

@@ -18,7 +18,7 @@ from videogen.errors import OutputConflictError, StorageError
 from videogen.storage import Lock, LockLostError, Storage
 from videogen_pipelines import committed as commits
 from videogen_pipelines.commit import Inspect, adopt_clip, inspect_clip
-from videogen_pipelines.ledger import LedgerWriter, next_epoch, read_ledger
+from videogen_pipelines.ledger import LedgerWriter, failure_record, next_epoch, read_ledger
 from videogen_pipelines.results import Outcomes, ResultRow, ResultsWriter, RunCounts
 from videogen_pipelines.run_record import RunRecord, is_continued, write_run_record
 from videogen_pipelines.sidecar import Provenance, Sidecar, now, read_sidecar
@@ -214,17 +214,7 @@ class RunDirectory:
         Raises:
             StorageError: a segment could not be written; its records stay buffered.
         """
-        self.ledger.append(
-            {
-                "id": request_id,
-                "clip_id": clip_id,
-                "state": "failed",
-                "attempts": attempts,
-                "created_at": now().timestamp(),
-                "error_class": error_class,
-                "error_message": message,
-            }
-        )
+        self.ledger.append(failure_record(request_id, error_class, message, attempts, clip_id))
 
     def tick(self) -> None:
         """Write the ledger's buffer if it is old enough; call it about every second.
@@ -287,7 +277,7 @@ class RunDirectory:
             remove_losers(self.storage, self.check_lock)
         if counts.pending == 0 and self._record is not None:
             self.check_lock()
-            write_success(self.storage, self._success(self._record, counts, writer.digests))
+            write_success(self.storage, Success.of(self._record, counts, writer.digests))
         return counts
 
     def summary(self, elapsed_s: float | None = None) -> RunSummary:
@@ -299,18 +289,6 @@ class RunDirectory:
             outcomes = outcomes.filter(pc.field("created_at") >= started.timestamp())
             elapsed_s = elapsed_s or (now() - started).total_seconds()
         return summarise(outcomes, elapsed_s)
-
-    def _success(self, record: RunRecord, counts: RunCounts, files: dict[str, str]) -> Success:
-        return Success(
-            rows=counts.rows,
-            done=counts.done,
-            failed=counts.failed,
-            manifest_digest=record.manifest_digest,
-            model_digest=record.model.digest,
-            invocation=record.invocation,
-            created_at=now(),
-            files=files,
-        )
 
     def _describe(self, name: str) -> str:
         sidecar = read_sidecar(self.storage, name)

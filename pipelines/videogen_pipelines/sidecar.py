@@ -19,6 +19,10 @@ from videogen.storage import MissingKeyError, Storage
 from videogen_pipelines.keys import clip_key, meta_key
 
 
+class DamagedSidecarError(StorageError):
+    """A sidecar is there and cannot be understood."""
+
+
 class Record(BaseModel):
     """What this project writes as JSON into a run directory: frozen and strict."""
 
@@ -136,7 +140,7 @@ def read_sidecar(storage: Storage, request_id: str) -> Sidecar:
 
     Raises:
         MissingKeyError: the clip is not committed.
-        StorageError: the sidecar is damaged, or of a newer version.
+        DamagedSidecarError: the sidecar is damaged, or of a newer version.
     """
     key = meta_key(request_id)
     try:
@@ -144,7 +148,7 @@ def read_sidecar(storage: Storage, request_id: str) -> Sidecar:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise StorageError(
+        raise DamagedSidecarError(
             f"{storage.uri}/{key}: got {where}: {first['msg']}; expected a sidecar of schema 1. "
             "Fix: use the videogen version that wrote it; if it is damaged, delete it and run "
             "again: its clip is then adopted."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
@@ -9,7 +10,8 @@ from pydantic import AwareDatetime, Field, ValidationError
 from videogen.errors import OutputConflictError, StorageError
 from videogen.storage import MissingKeyError, Storage
 from videogen_pipelines.results import RunCounts
-from videogen_pipelines.sidecar import Record
+from videogen_pipelines.run_record import RunRecord
+from videogen_pipelines.sidecar import Record, now
 
 SUCCESS_KEY = "_SUCCESS"
 
@@ -27,6 +29,20 @@ class Success(Record):
     invocation: int = Field(ge=1)
     created_at: AwareDatetime
     files: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: RunRecord, counts: RunCounts, files: Mapping[str, str]) -> Success:
+        """The end of the invocation that `record` describes, now."""
+        return cls(
+            rows=counts.rows,
+            done=counts.done,
+            failed=counts.failed,
+            manifest_digest=record.manifest_digest,
+            model_digest=record.model.digest,
+            invocation=record.invocation,
+            created_at=now(),
+            files=dict(files),
+        )
 
     @property
     def counts(self) -> RunCounts:

@@ -17,10 +17,12 @@ from videogen_pipelines.cli.doctor import doctor
 from videogen_pipelines.cli.generate import generate
 from videogen_pipelines.cli.logs import logs
 from videogen_pipelines.cli.models import models
+from videogen_pipelines.cli.retry import retry
 from videogen_pipelines.cli.show import show
 from videogen_pipelines.cli.status import status
 from videogen_pipelines.cli.submit import submit
 from videogen_pipelines.cli.train import app as train
+from videogen_pipelines.cli.verify import verify
 
 app = typer.Typer(
     name="videogen",
@@ -33,6 +35,8 @@ app.command(context_settings={"ignore_unknown_options": True})(submit)
 app.command()(status)
 app.command()(logs)
 app.command()(cancel)
+app.command()(retry)
+app.command()(verify)
 app.command()(show)
 app.command()(models)
 app.command()(doctor)
