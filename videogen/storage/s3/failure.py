@@ -160,7 +160,7 @@ def read_failure(error: Exception, operation: str) -> Failure:
 
 def _refusal(response: Any, operation: str) -> Failure:
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    code = str(response.get("Error", {}).get("Code", status))
+    code = redacted(str(response.get("Error", {}).get("Code", status)))
     message = redacted(str(response.get("Error", {}).get("Message", "")))
     transient = status >= 500 and status not in (501, 505, 507)
     transient = transient or status in (409, 429) or code in _TRANSIENT_CODES
