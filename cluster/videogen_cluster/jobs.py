@@ -246,8 +246,9 @@ def _one_sentence(address: str) -> Iterator[None]:
     except AuthenticationError as error:
         found = "a token it does not know" if "Forbidden" in str(error) else "no token"
         raise ClusterError(
-            f"Ray at {address}: got {found}, expected the cluster's own. Fix: put the token of the head (made there by 'ray get-auth-token "
-            "--generate') into RAY_AUTH_TOKEN or ~/.ray/auth_token here."
+            f"Ray at {address}: got {found}, expected the cluster's own. Fix: put the token of the "
+            "head (made there by 'ray get-auth-token --generate') into RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token here."
         ) from None  # the cause quotes what was sent
     except (OSError, ConnectionError) as error:
         raise ClusterError(
