@@ -18,12 +18,13 @@ STAND_INS = {
     "scontrol": 'echo "scontrol $*" >>"$CALLS"; [[ $1 != show ]] || printf "n1\\nn2\\nn3\\n"',
     "hostname": "echo 10.0.0.1 fe80::1",
     "ray": (
-        'echo "ray $*" >>"$CALLS"; [[ $1 != health-check ]] || exit 0;'
+        'echo "ray $*" >>"$CALLS"; [[ $1 != health-check ]] || { [[ -s $CALLS.pids ]]; exit; };'
         ' echo "${#RAY_AUTH_TOKEN} $RAY_AUTH_MODE" >>"$CALLS.token"; echo $$ >>"$CALLS.pids";'
         " exec sleep 60"
     ),
     "videogen": (
         'echo "videogen $*" >>"$CALLS"; trap "echo drained >>\\"$CALLS\\"; exit 130" TERM;'
+        ' until [[ $(wc -l <"$CALLS.pids") -eq 2 ]]; do sleep 0.05; done;'
         ' for ((i = 0; i < ${BUSY_TENTHS:-0}; i++)); do sleep 0.1; done; exit "${STATUS:-0}"'
     ),
 }

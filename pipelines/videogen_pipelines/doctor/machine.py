@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from videogen_pipelines.doctor.checks import Family, Finding, Probe, failed, ok, warning
+from videogen_pipelines.model_cache import CACHE_VARIABLE, cache_folder
 
 GIB = 2**30
 _OLDEST, _FIRST_TOO_NEW = (3, 11), (3, 13)
@@ -33,7 +34,7 @@ def machine_family() -> Family:
             Probe("shared memory", check_shared_memory),
             Probe("open files", check_open_files),
             Probe("scratch disk", lambda: check_disk(Path(tempfile.gettempdir()), "TMPDIR")),
-            Probe("cache disk", lambda: check_disk(cache_folder(), "HOME")),
+            Probe("cache disk", lambda: check_disk(cache_folder(), CACHE_VARIABLE)),
         ),
     )
 
@@ -97,11 +98,6 @@ def free_bytes(folder: Path) -> int:
     """Bytes free on the disk that holds `folder`, which need not exist yet."""
     existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     return shutil.disk_usage(existing).free
-
-
-def cache_folder() -> Path:
-    """Where a node keeps weights that it fetched."""
-    return Path("~/.cache/videogen").expanduser()
 
 
 def _by_size(found: str, size: int, limits: tuple[int, int], fix: str) -> Finding:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from videogen.errors import ConfigError, WeightsError
-from videogen_pipelines.doctor.checks import Family, Finding, Probe, ok, skipped
+from videogen.storage import is_remote
+from videogen_pipelines.doctor.checks import Family, Finding, Probe, failed, ok
 from videogen_pipelines.doctor.subject import Subject
 
 
 def model_family(subject: Subject) -> Family:
     """What the clips are made with."""
     name = subject.config.model.name
-    return Family("model", (Probe("weights", lambda: check_model(name)),))
+    return Family("model", (Probe("weights", lambda: check_model(name)),), is_remote(name))
 
 
 def check_model(name: str) -> Finding:
@@ -24,11 +25,8 @@ def check_model(name: str) -> Finding:
     from videogen.models.weights import check_files
     from videogen_pipelines.summary import format_bytes
 
-    if name.startswith("s3://"):
-        return skipped(
-            f"{name} is fetched, checked and cached by each node when a run starts",
-            "copy it to a folder and name that to have it checked here",
-        )
+    if is_remote(name):
+        return _check_remote(name)
     try:
         folder = resolve_model(name)
         spec = read_spec(folder)
@@ -43,3 +41,17 @@ def check_model(name: str) -> Finding:
     size = sum((folder / file).stat().st_size for file in spec.files)
     found = f"{spec.name}, {len(spec.files)} files, {format_bytes(size)}, sha256 as described"
     return ok(f"{found}, digest {spec.digest[:12]}")
+
+
+def _check_remote(name: str) -> Finding:
+    """Look for the files; every machine fetches and checks them when a run starts."""
+    from videogen_pipelines.doctor.output import open_soon
+    from videogen_pipelines.model_cache import read_model_spec
+
+    storage = open_soon(name)
+    storage.exists("model.yaml")  # gives up soon, unlike what follows
+    spec = read_model_spec(name)
+    missing = [file for file in spec.files if not storage.exists(file)]
+    if missing:
+        return failed(f"{name} lacks {', '.join(missing)}", "copy the model there again")
+    return ok(f"{spec.name}, {len(spec.files)} files at {name}, digest {spec.digest[:12]}")

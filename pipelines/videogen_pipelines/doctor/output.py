@@ -15,6 +15,7 @@ from videogen_pipelines.doctor.once import Once
 
 PREFIX = "doctor/"
 _FIRST, _SECOND = b"written by videogen doctor\n", b"written a second time\n"
+READ_TIMEOUT_S, GIVE_UP_S = 5.0, 6.0
 _SLOW_S = 0.5
 _UNRELIABLE = "do not use this store for runs: it does not keep what it is given"
 
@@ -45,11 +46,29 @@ def is_local(out: str) -> bool:
     return "://" not in out or out.lower().startswith("file://")
 
 
+def open_soon(uri: str) -> Storage:
+    """`open_storage`, but an object store that does not answer is given up within seconds."""
+    if is_local(uri):
+        return open_storage(uri)
+    from videogen.storage.s3 import S3Options, S3Storage
+
+    return S3Storage(
+        uri,
+        S3Options(
+            connect_timeout_s=2.0,
+            read_timeout_s=READ_TIMEOUT_S,
+            max_attempts=1,
+            first_contact_s=GIVE_UP_S,
+            give_up_s=GIVE_UP_S,
+        ),
+    )
+
+
 class Trial:
     """An object of a name that nobody else uses, taken through its life."""
 
     def __init__(self, out: str) -> None:
-        self._storage = Once(lambda: open_storage(out))
+        self._storage = Once(lambda: open_soon(out))
         self._written = Once(self._write)
         self._key = f"{PREFIX}{secrets.token_hex(8)}.txt"
         self._missing_before: list[Path] = []
@@ -93,6 +112,7 @@ class Trial:
         if isinstance(storage, LocalStorage):
             folders = [storage.root / PREFIX, storage.root, *storage.root.parents]
             self._missing_before = [folder for folder in folders if not folder.exists()]
+        _ = storage.conditional_writes  # makes the first contact, which is not to be timed
         started = time.monotonic()
         storage.create(self._key, _FIRST)
         return time.monotonic() - started
@@ -124,7 +144,13 @@ class Trial:
 
 
 def conditional_finding(storage: Storage) -> Finding:
-    """ok if the store enforces `create`."""
+    """ok if the store enforces `create` and, where it has no locks, compare-and-swap."""
+    capabilities = getattr(storage, "probe", lambda: None)()
+    if storage.conditional_writes and capabilities and not capabilities.compare_and_swap:
+        return warning(
+            "the store refuses to overwrite, but ignores If-Match: the lease is a best effort",
+            "start one coordinator at a time on an output, or use a store with If-Match",
+        )
     if storage.conditional_writes:
         return ok("the store refuses to overwrite: any number of ranks may commit")
     return warning(

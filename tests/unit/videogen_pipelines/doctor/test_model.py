@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3.server import S3Server
 from videogen.errors import WeightsError
+from videogen.storage import open_storage
 from videogen_pipelines.doctor.model import check_model
 
 
@@ -31,3 +33,18 @@ def test_one_changed_byte_is_found(tiny_model: Path, tmp_path: Path):
 def test_a_missing_model_is_an_error_with_a_remedy():
     with pytest.raises(WeightsError, match="Fix:"):
         check_model("no-such-model")
+
+
+def test_a_model_in_an_object_store_is_looked_for_and_not_fetched(
+    tiny_model: Path, s3_env: S3Server, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("VIDEOGEN_CACHE", str(tmp_path / "cache"))
+    name = s3_env.uri()
+    storage = open_storage(name)
+    for file in tiny_model.iterdir():
+        storage.create(file.name, file)
+    assert "tiny, 3 files" in check_model(name).found
+    assert not (tmp_path / "cache").exists()
+    storage.delete("vae.safetensors")
+    finding = check_model(name)
+    assert finding.status == "failed" and "vae.safetensors" in finding.found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.s3.server import S3Server
 from videogen.storage import LocalStorage
 from videogen_pipelines.doctor import output
 from videogen_pipelines.doctor.checks import Check
@@ -47,7 +50,7 @@ def statuses(checks: list[Check]) -> dict[str, str]:
 
 
 def try_store(store: Memory, monkeypatch: pytest.MonkeyPatch) -> dict[str, Check]:
-    monkeypatch.setattr(output, "open_storage", lambda _: store)
+    monkeypatch.setattr(output, "open_soon", lambda _: store)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "planted-id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret")
     return {check.name: check for check in examine([output_family("s3://bucket/run")])}
@@ -100,7 +103,41 @@ def test_a_store_without_conditional_writes_is_a_warning():
 
 def test_no_credentials_fail(monkeypatch):
     monkeypatch.setattr("videogen.storage.s3.credentials.credential_source", lambda: None)
-    monkeypatch.setattr(output, "open_storage", lambda _: Memory())
+    monkeypatch.setattr(output, "open_soon", lambda _: Memory())
     checks = {check.name: check for check in examine([output_family("s3://bucket/run")])}
     assert checks["credentials"].status == "failed"
     assert "AWS_PROFILE" in checks["credentials"].fix
+
+
+def test_an_object_store_is_tried_over_the_network(s3_env: S3Server):
+    out = s3_env.uri()
+    checks = {check.name: check for check in examine([output_family(out)])}
+    assert {check.status.value for check in checks.values()} == {"ok"}, checks
+    assert "planted" not in str(checks)
+    listed = s3_env.client().list_objects_v2(Bucket=s3_env.bucket, Prefix=out.split("/", 3)[3])
+    assert listed["KeyCount"] == 0
+
+
+def test_a_bucket_that_does_not_exist_fails_with_a_remedy(s3_env: S3Server):
+    checks = {c.name: c for c in examine([output_family("s3://no-such-bucket/run")])}
+    assert checks["credentials"].status == "ok"
+    assert checks["write"].status == "failed"
+    assert "create the bucket" in checks["write"].fix
+
+
+def test_a_store_that_does_not_answer_is_given_up_in_time(s3_env: S3Server, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(output, "READ_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(output, "GIVE_UP_S", 1.0)
+        started = time.monotonic()
+        checks = {c.name: c for c in examine([output_family("s3://bucket/run")])}
+    assert time.monotonic() - started < 10
+    assert checks["write"].status == "failed"
+    assert checks["read back"].status == "skipped"
+
+
+def test_an_address_with_credentials_is_refused_and_not_shown():
+    checks = {c.name: c for c in examine([output_family("s3://key:planted-secret@bucket/run")])}
+    assert checks["write"].status == "failed"
+    assert "planted" not in str(checks)
