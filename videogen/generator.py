@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from videogen.clip import Clip
@@ -24,6 +25,7 @@ from videogen.errors import NonFiniteError
 from videogen.models.spec import ModelSpec
 from videogen.models.text import WordEncoder
 from videogen.models.weights import Model
+from videogen.parallel.vae_tiles import tile_vae
 from videogen.requests import ClipRequest, make_request
 from videogen.seeds import frame_noise, request_id_from_content, seed_from_id
 
@@ -98,21 +100,29 @@ class VideoGenerator:
             )
         return latents[0].float()
 
-    def decode(self, latents: Tensor) -> Iterator[np.ndarray]:
+    def decode(self, latents: Tensor, num_tiles: int = 1) -> Iterator[np.ndarray]:
         """Stream frames of normalised latents `c t h w`.
+
+        Args:
+            num_tiles: bands of the picture that are decoded one after the other: the same frames,
+                in less memory.
 
         Yields:
             uint8 `t h w c`: one frame first, then four at a time; nothing else is kept.
         """
         with torch.inference_mode():
             restored = self.model.denormalise(latents[None].to(self.device))
-        frames = self.model.vae.decode_stream([restored])
+        vae = self.model.vae
+        if num_tiles > 1:
+            vae = tile_vae(vae, num_tiles, finish=_to_bytes)
+        frames = vae.decode_stream([restored])
         while True:
             with torch.inference_mode():
                 chunk = next(frames, None)
             if chunk is None:
                 return
-            yield to_uint8(chunk[0])
+            chunk = chunk[0] if num_tiles > 1 else _to_bytes(chunk[0])
+            yield rearrange(chunk, "c t h w -> t h w c").contiguous().numpy()
 
     def warnings(self, request: ClipRequest) -> list[str]:
         """What a person should know about a request that is legal but may disappoint."""
@@ -161,5 +171,9 @@ def schedule(request: ClipRequest, path: NoisePath) -> Tensor:
 
 def to_uint8(frames: Tensor) -> np.ndarray:
     """Frames `c t h w` in [-1, 1] to uint8 `t h w c`."""
-    scaled = frames.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return scaled.permute(1, 2, 3, 0).contiguous().cpu().numpy()
+    return rearrange(_to_bytes(frames), "c t h w -> t h w c").contiguous().numpy()
+
+
+def _to_bytes(frames: Tensor) -> Tensor:
+    """Frames in [-1, 1] to uint8 on the CPU, shape as it is."""
+    return frames.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from videogen.generator import VideoGenerator
 
+MAX_TILINGS = 4
+"""How often running out of memory may double the tiles of a picture."""
+
 
 @dataclass(frozen=True)
 class ClipSettings:
@@ -95,7 +98,8 @@ class GenerateWorkload:
         latents = self._generator.denoise(request, lambda n, of: heartbeat("denoise", n, of))
         denoised = time.perf_counter()
         path = self._scratch / f"{request.id}.{item['attempt']}.mp4"
-        encoder = self._decode(latents, path, provenance, heartbeat)
+        num_tiles = 2 ** min(item["degrade"], MAX_TILINGS)
+        encoder = self._decode(latents, num_tiles, path, provenance, heartbeat)
         decoded = time.perf_counter()
         provenance = replace(
             provenance,
@@ -105,7 +109,12 @@ class GenerateWorkload:
         return lambda: self._finish(encoder, path, provenance, heartbeat)
 
     def _decode(
-        self, latents: Tensor, path: Path, provenance: Provenance, heartbeat: Heartbeat
+        self,
+        latents: Tensor,
+        num_tiles: int,
+        path: Path,
+        provenance: Provenance,
+        heartbeat: Heartbeat,
     ) -> ClipEncoder:
         request = provenance.request
         encoder = ClipEncoder(
@@ -117,7 +126,7 @@ class GenerateWorkload:
             lambda n: heartbeat("encode", n, request.num_frames),
         )
         try:
-            for frames in self._generator.decode(latents):
+            for frames in self._generator.decode(latents, num_tiles):
                 encoder.put(frames)
                 heartbeat("decode", 0, request.num_frames)
         except BaseException:

@@ -147,3 +147,14 @@ def test_a_clip_is_saved_as_video(pipe: VideoGenerator, tmp_path: Path) -> None:
     info = probe(path)
     assert (info.num_frames, info.height, info.width, info.fps) == (5, 32, 32, 10.0)
     assert info.metadata["prompt"] == "red"
+
+
+@pytest.mark.parametrize("num_tiles", [2, 4, 16])
+def test_tiles_change_no_pixel(pipe: VideoGenerator, num_tiles: int) -> None:
+    request = pipe.resolve(prompt="a red circle", num_frames=9, height=64, width=48)
+    latents = pipe.denoise(request)
+    whole = list(pipe.decode(latents))
+    tiled = list(pipe.decode(latents, num_tiles))
+    assert [chunk.shape for chunk in tiled] == [(1, 64, 48, 3), (4, 64, 48, 3), (4, 64, 48, 3)]
+    assert all(np.array_equal(a, b) for a, b in zip(whole, tiled, strict=True))
+    assert np.ptp(np.concatenate(whole)) > 0

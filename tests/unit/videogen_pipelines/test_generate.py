@@ -236,12 +236,38 @@ def test_a_rank_with_another_model_refuses_to_work(make_job: MakeJob):
         workload.setup(RankContext(0, 0, 1, "cpu", 1))
 
 
+def test_an_attempt_after_running_out_of_memory_decodes_in_smaller_tiles(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+):
+    job = make_job()
+    workload = GenerateWorkload(job.settings())
+    workload.setup(RankContext(0, 0, 1, "cpu", 1))
+    decode = workload._generator.decode
+    asked: list[int] = []
+    pictures: list[np.ndarray] = []
+
+    def watched(latents: Any, num_tiles: int) -> Iterator[np.ndarray]:
+        asked.append(num_tiles)
+        frames = list(decode(latents, num_tiles))
+        pictures.append(np.concatenate(frames))
+        yield from frames
+
+    monkeypatch.setattr(workload._generator, "decode", watched)
+    clip = next(job.rows({}))
+    assert isinstance(clip, PlannedClip)
+    for degrade in (0, 1, 2, 9):
+        item = {"id": clip.request.id, "attempt": degrade + 1, "degrade": degrade}
+        workload.compute({**clip.payload(), **item}, lambda *_: None)()
+    assert asked == [1, 2, 4, 16]
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
+
+
 def test_a_decoder_that_fails_leaves_no_file(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
     job = make_job()
     workload = GenerateWorkload(job.settings())
     workload.setup(RankContext(0, 0, 1, "cpu", 1))
 
-    def broken(latents: object) -> Iterator[np.ndarray]:
+    def broken(latents: object, num_tiles: int) -> Iterator[np.ndarray]:
         yield np.zeros((1, 32, 32, 3), np.uint8)
         raise RuntimeError("out of memory")
 
