@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
             stack.enter_context(_environment(_private_environment()))
             options = _own_options(folder, num_cpus)
         else:
-            options = {"runtime_env": {"env_vars": _worker_environment()}}
+            options = _joining_options()
         import ray
 
         stack.callback(ray.shutdown)
@@ -131,16 +132,31 @@ def _remedy(address: str | None, said: str) -> str:
     return "check cluster.address and that the versions of Ray and Python are the same."
 
 
-def _worker_environment() -> dict[str, str]:
+def _joining_options() -> dict[str, Any]:
     """What ranks on a cluster that we joined need to find our code.
 
     An installed package needs nothing. Folders of a checkout are named, which helps on machines
     that have them and does nothing on others; whether the code is the same, the ranks will say.
     """
+    roots = _import_roots()
     if _JOB_CONFIG in os.environ:
         return {}  # the job's own environment has the code, and may not be overruled
-    roots = _import_roots()
-    return {"PYTHONPATH": os.pathsep.join([*roots, "${PYTHONPATH}"])} if roots else {}
+    if _is_installed() and not set(roots) & set(_said_paths()):
+        return {}  # a worker of no special environment starts sooner
+    return {"runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join([*roots, "${PYTHONPATH}"])}}}
+
+
+def _is_installed() -> bool:
+    try:
+        metadata.distribution("videogen")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _said_paths() -> list[str]:
+    said = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [str(Path(path).resolve()) for path in said if path]
 
 
 def _private_environment() -> dict[str, str]:
@@ -165,9 +181,8 @@ def _import_roots() -> list[str]:
     """The folders workers must import from to get the same code as this process."""
     ours = [str(Path(package.__path__[0]).parent) for package in (videogen, videogen_cluster)]
     ours += [path for path in sys.path if (Path(path) / "videogen_pipelines").is_dir()]
-    said = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    roots = [path for path in [*said, *ours] if path and "-packages" not in path]
-    return list(dict.fromkeys(str(Path(path).resolve()) for path in roots))
+    found = [*_said_paths(), *(str(Path(path).resolve()) for path in ours if path)]
+    return list(dict.fromkeys(path for path in found if "-packages" not in path))
 
 
 @contextlib.contextmanager

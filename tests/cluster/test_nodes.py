@@ -151,9 +151,10 @@ def test_a_fixed_number_of_gangs_waits_for_room_and_is_charged_nothing(
     start: Callable[..., ToyRun], nodes: RayNodes
 ):
     layout = {"num_gangs": 3, "cpus_per_rank": 1.0}
-    run = start(count=12, payload=SECOND, layout=layout, options={"setup_timeout_s": 5.0})
+    run = start(count=36, payload=SECOND, layout=layout, options={"setup_timeout_s": 15.0})
     end = run.end()
-    assert (end["completed"], end["gangs_lost"]) == (12, 0)
+    assert run.said("end")[0]["at"] - run.said("gang_building")[0]["at"] > 15.0
+    assert (end["completed"], end["gangs_lost"]) == (36, 0)
     assert len(run.said("gang_building")) == 3
     assert len(run.said("gang_ready")) == 2
 

@@ -17,7 +17,8 @@ def main(address: str, folder: str, settings: dict[str, Any]) -> None:
     from videogen_cluster.session import ray_session
 
     def say(event: str, **more: Any) -> None:
-        print(json.dumps({"event": event, "at": time.time(), **more}), flush=True)
+        sys.stdout.write(json.dumps({"event": event, "at": time.time(), **more}) + "\n")
+        sys.stdout.flush()
 
     with ray_session(address) as cluster:
         from ray import cloudpickle

@@ -67,3 +67,62 @@ def test_socket_paths_stay_within_what_the_kernel_allows():
         assert len(str(longest)) <= 107
         assert folder.stat().st_mode & 0o077 == 0
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, None),
+        ({"RAY_ADDRESS": "10.0.0.1:6379"}, "10.0.0.1:6379"),
+        ({"RAY_ADDRESS": "http://10.0.0.1:8265"}, None),
+        ({"RAY_ADDRESS": "local"}, None),
+        ({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}, "auto"),
+        ({"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}", "RAY_ADDRESS": "10.0.0.1:6379"}, "10.0.0.1:6379"),
+    ],
+)
+def test_a_job_of_a_cluster_runs_on_it(
+    environment: dict[str, str], found: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert session.surrounding_cluster() == found
+
+
+def test_only_a_checkout_is_named_to_workers_of_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr(session, "_is_installed", lambda: True)
+    assert session._joining_options() == {}
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    env = session._joining_options()["runtime_env"]["env_vars"]
+    assert env["PYTHONPATH"].split(":")[0] == str(tmp_path)
+    assert env["PYTHONPATH"].split(":")[-1] == "${PYTHONPATH}"
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert session._joining_options() == {}
+
+
+def test_no_working_directory_is_ever_sent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(session, "_is_installed", lambda: False)
+    assert set(session._joining_options()["runtime_env"]) == {"env_vars"}
+
+
+@pytest.mark.parametrize("said", ["HTTP 401", "Unauthenticated: no header", "InvalidAuthToken"])
+def test_a_missing_token_is_explained(said: str):
+    assert "RAY_AUTH_MODE=token" in session._remedy("10.0.0.1:6379", said)
+    assert "RAY_AUTH_MODE" not in session._remedy(None, said)
+
+
+def test_rays_processes_start_in_sessions_of_their_own():
+    from ray._private import services
+
+    with session._own_session():
+        process = services.ConsolePopen([sys.executable, "-c", ""])
+        assert os.getsid(process.pid) != os.getsid(0)
+        process.wait()
+    process = services.ConsolePopen([sys.executable, "-c", ""])
+    assert os.getsid(process.pid) == os.getsid(0)
+    process.wait()
