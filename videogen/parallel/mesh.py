@@ -73,14 +73,13 @@ def _store(address: str, wait: timedelta) -> TCPStore:
 
 
 class Mesh:
-    """One rank's view of its mesh. All of its ranks make it, with the same degrees."""
+    """One rank's view of its mesh. All ranks make theirs, with the same degrees."""
 
     def __init__(
         self,
         cfg_degree: int = 1,
         seq_degree: int = 1,
         *,
-        ranks: Sequence[int] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """Connect this process, which has joined, with the others of its mesh.
@@ -88,21 +87,18 @@ class Mesh:
         Args:
             cfg_degree: 2 computes the halves of guidance side by side, 1 one after the other.
             seq_degree: ranks that share the tokens of a clip.
-            ranks: the global ranks of the mesh, in order; None is all of them.
             timeout_s: of every collective.
 
         Raises:
             ConfigError: a degree is not legal, or there are not cfg_degree x seq_degree ranks.
         """
-        world = _world()
-        self.ranks = tuple(range(world)) if ranks is None else tuple(ranks)
-        _check_degrees(cfg_degree, seq_degree, len(self.ranks))
-        self.rank = self.ranks.index(dist.get_rank()) if dist.is_initialized() else 0
+        self.rank, num_ranks = _place()
+        _check_degrees(cfg_degree, seq_degree, num_ranks)
         self.counters = Counters()
         self._timeout = timedelta(seconds=timeout_s)
         self._subdivided: dict[int, tuple[Communicator, Communicator]] = {}
         half, share = divmod(self.rank, seq_degree)
-        self._alone = Communicator("seq", 0, (self.ranks[self.rank],), None, self.counters)
+        self._alone = Communicator("seq", 0, (self.rank,), None, self.counters)
         self.gang = self._connect("gang", range(cfg_degree * seq_degree))
         self.cfg = self._connect("cfg", [h * seq_degree + share for h in range(cfg_degree)])
         self.seq = self._connect("seq", [half * seq_degree + s for s in range(seq_degree)])
@@ -133,18 +129,18 @@ class Mesh:
             self._subdivided[ulysses_degree] = self._connect("seq", near), self._connect("seq", far)
         return self._subdivided[ulysses_degree]
 
-    def _connect(self, axis: str, places: Sequence[int]) -> Communicator:
+    def _connect(self, axis: str, ranks: Sequence[int]) -> Communicator:
         """A communicator among some ranks of the mesh; only they need to ask for it."""
-        ranks = [self.ranks[place] for place in places]
         group = None
         if len(ranks) > 1:
-            group = dist.new_group(ranks, timeout=self._timeout, use_local_synchronization=True)
+            group = dist.new_group([*ranks], timeout=self._timeout, use_local_synchronization=True)
             assert isinstance(group, dist.ProcessGroup)
-        return Communicator(axis, list(places).index(self.rank), ranks, group, self.counters)
+        return Communicator(axis, list(ranks).index(self.rank), ranks, group, self.counters)
 
 
-def _world() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
+def _place() -> tuple[int, int]:
+    """This rank, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def _check_degrees(cfg_degree: int, seq_degree: int, num_ranks: int) -> None:

@@ -1,0 +1,87 @@
+"""`parallelize(model, mesh)`: sharding applied from outside; no model file mentions a rank."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from videogen.errors import ConfigError
+from videogen.models.blocks import SelfAttention
+from videogen.models.dit import SpacetimeDiT
+from videogen.parallel.halves import SplitHalves
+from videogen.parallel.layout import ShardedLayout
+from videogen.parallel.mesh import Mesh
+from videogen.parallel.switch import install_switch
+from videogen.parallel.ulysses import SequenceAttention
+
+if TYPE_CHECKING:
+    from videogen.generator import VideoGenerator
+
+
+def parallelize(model: SpacetimeDiT, mesh: Mesh, ulysses_degree: int | None = None) -> SpacetimeDiT:
+    """Have the ranks of the axis `seq` share the tokens of every forward of `model`.
+
+    All ranks then call it together, with the same arguments, and all get the whole result, which
+    is that of one rank.
+
+    Args:
+        model: altered in place; the same weights on every rank.
+        ulysses_degree: for joint and windowed attention, ranks that trade heads for tokens; rings
+            connect the groups. None is as many as there are heads for.
+
+    Raises:
+        ConfigError: `model` is sharded already, or `ulysses_degree` is not legal.
+    """
+    if isinstance(model.layout, ShardedLayout):
+        raise ConfigError(
+            "parallelize: got a model that is sharded already, expected a whole one. "
+            "Fix: load the model again."
+        )
+    if mesh.seq.size == 1:
+        return model
+    layout = ShardedLayout(mesh.seq)
+    for module in model.modules():
+        if isinstance(module, SelfAttention):
+            _shard_attention(module, layout, mesh, ulysses_degree)
+    model.layout = layout
+    return model
+
+
+def parallelize_generator(
+    generator: VideoGenerator, mesh: Mesh, ulysses_degree: int | None = None
+) -> VideoGenerator:
+    """Have the ranks of a mesh make clips together.
+
+    All ranks then call `denoise` with the same requests in the same order. Noise depends on seed
+    and frame alone, so all ranks draw the same, and all get the latents that one rank would.
+
+    Args:
+        generator: altered in place; the same model on every rank.
+        ulysses_degree: see `parallelize`.
+
+    Raises:
+        ConfigError: see `parallelize`.
+    """
+    parallelize(generator.model.dit, mesh, ulysses_degree)
+    if mesh.cfg.size > 1:
+        generator.halves = SplitHalves(mesh.cfg)
+    return generator
+
+
+def ulysses_degree_for(num_heads: int, seq_degree: int) -> int:
+    """The largest divisor of `seq_degree` that leaves every rank a head."""
+    return max(d for d in range(1, seq_degree + 1) if seq_degree % d == 0 and d <= num_heads)
+
+
+def _shard_attention(
+    module: SelfAttention, layout: ShardedLayout, mesh: Mesh, ulysses_degree: int | None
+) -> None:
+    if module.axis != "spacetime":
+        install_switch(module, layout)
+        return
+    degree = ulysses_degree or ulysses_degree_for(module.num_heads, mesh.seq.size)
+    if degree > module.num_heads:
+        raise ConfigError(
+            f"ulysses_degree: got {degree}, expected at most {module.num_heads}, the heads of the "
+            f"model. Fix: use {ulysses_degree_for(module.num_heads, mesh.seq.size)}."
+        )
+    module.attend = SequenceAttention(layout, *mesh.subdivide_seq(degree))

@@ -1,0 +1,30 @@
+"""Factorized attention on shards: an all-to-all before and one after the attention that needs it.
+
+A pair of spatial and temporal attention sends 2 M/N (N-1)/N bytes a rank, M being all tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from videogen.models.blocks import SelfAttention
+from videogen.parallel.layout import AXIS_DIMS, ShardedLayout
+
+
+def install_switch(module: SelfAttention, layout: ShardedLayout) -> None:
+    """Have `module`, along space or time, see its axis whole wherever the layout cuts it."""
+    attends_along = AXIS_DIMS[module.axis]
+
+    def before(_: SelfAttention, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if layout.dim != attends_along:
+            return None
+        x, _angles, *rest = args
+        return layout.cross(x), layout.crossed_angles, *rest
+
+    def after(_: SelfAttention, _args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        return layout.cross_back(output) if layout.dim == attends_along else None
+
+    module.register_forward_pre_hook(before)
+    module.register_forward_hook(after)
