@@ -155,6 +155,7 @@ class Driver:
                 raise
 
     def _is_over(self) -> bool:
+        self._stop_asked = self._stop_asked or self._listener.wants_stop()
         if self._stop_asked and not self._scheduler.draining:
             self._scheduler.drain()
             self._supervisor.stop_all()
