@@ -1,0 +1,88 @@
+"""How a run stands, from storage alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from videogen.errors import StorageError
+from videogen.storage import LocalStorage
+from videogen_pipelines.run_directory import RunDirectory
+from videogen_pipelines.run_record import RunRecord
+from videogen_pipelines.run_view import look
+from videogen_pipelines.sidecar import now
+from videogen_pipelines.status import Coordinator, Status, write_status
+
+RECORD = RunRecord.of({}, "prompts.jsonl", "m" * 64, "tiny", "d" * 64, num_rows=5)
+
+
+class Unlistable(LocalStorage):
+    """A store where a listing would take for ever."""
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        raise AssertionError(f"listed '{prefix}'")
+
+
+def status(state: Any, **fields: Any) -> Status:
+    at = now()
+    return Status(
+        invocation=1,
+        state=state,
+        started_at=at,
+        updated_at=at,
+        rows=5,
+        done=2,
+        failed=1,
+        pending=2,
+        errors_by_class={"hang": 1},
+        coordinator=Coordinator(node="n", pid=7),
+        **fields,
+    )
+
+
+def test_a_running_run_is_one_small_object(storage: LocalStorage):
+    write_status(storage, status("running"))
+    view = look(Unlistable(storage.root))
+    assert (view.state, view.rows, view.done, view.failed, view.pending) == ("running", 5, 2, 1, 2)
+    assert not view.ended
+    assert view.to_dict()["gangs"] == {"ready": 0, "total": 0, "lost": 0}
+
+
+@pytest.mark.parametrize(("passed_s", "state"), [(59, "running"), (180, "silent")])
+def test_a_run_that_is_not_heard_of_is_silent(storage: LocalStorage, passed_s: int, state: str):
+    written = status("running")
+    write_status(storage, written)
+    view = look(storage, written.updated_at + timedelta(seconds=passed_s))
+    assert (view.state, view.silent_s) == (state, passed_s)
+    assert view.ended == (state == "silent")
+
+
+def test_a_run_that_ended_may_be_silent_for_years(storage: LocalStorage):
+    written = status("complete")
+    write_status(storage, written)
+    view = look(storage, written.updated_at + timedelta(days=900))
+    assert (view.state, view.silent_s, view.ended) == ("complete", None, True)
+
+
+def test_a_clock_that_is_behind_makes_nobody_silent(storage: LocalStorage):
+    written = status("running")
+    write_status(storage, written)
+    assert look(storage, written.updated_at - timedelta(hours=1)).silent_s == 0
+
+
+def test_without_a_status_the_clips_are_counted(storage: LocalStorage):
+    with RunDirectory(storage) as run:
+        run.initialise(RECORD)
+        run.record_failure("bad", "non_finite", "NaN", 2)
+    view = look(storage)
+    assert (view.state, view.rows, view.failed, view.pending) == ("unknown", 5, 1, 4)
+    assert view.errors_by_class == {"non_finite": 1}
+    assert view.ended
+
+
+def test_any_other_folder_is_refused(storage: LocalStorage):
+    with pytest.raises(StorageError, match=r"run.json"):
+        look(storage)
