@@ -21,7 +21,7 @@ UP = {
 
 def ray_with(monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, Any]], state: Any) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    monkeypatch.setattr(ray._private.state, "state", state)
+    monkeypatch.setattr("ray._private.state.state", state)
 
 
 def test_machines_that_are_up_are_read(monkeypatch: pytest.MonkeyPatch):

@@ -347,7 +347,7 @@ def test_a_gang_that_kills_every_item_is_given_up_though_others_complete_them():
 
 def test_a_loss_says_which_items_have_to_be_done_again():
     made = scheduler("a", "b")
-    take(made), take(made)
+    assert [take(made).item_id, take(made).item_id] == ["a", "b"]
     decisions = made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0, started=["a"])
     assert {d.item_id: d.started for d in decisions if isinstance(d, Requeued)} == {
         "a": True,
