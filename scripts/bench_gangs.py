@@ -47,12 +47,14 @@ def write_prompts(path: Path, count: int) -> Path:
 
 
 def loops(prompts: Path, num_processes: int, fields: dict[str, object], out: Path) -> list[float]:
-    """When each clip was done, by `num_processes` that share the prompts and know nothing of Ray."""
+    """When each clip was done, by `num_processes` that share the prompts and have no Ray."""
     out.mkdir()
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", LOOP, str(prompts), str(number), str(num_processes), str(out)]
-            + [json.dumps(fields)],
+            [
+                *(sys.executable, "-c", LOOP),
+                *map(str, (prompts, number, num_processes, out, json.dumps(fields))),
+            ],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
