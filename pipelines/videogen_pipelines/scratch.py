@@ -39,11 +39,13 @@ def scratch_folder(storage: Storage) -> Path:
     run = _folder_of_run(storage)
     with _guard, storage_errors("making", run):
         while run not in _own:
-            _folder_of_run(storage).mkdir(exist_ok=True)
-            with _locked(run) as is_there:
-                if is_there:
-                    _remove_abandoned(run)
-                    _own[run] = _make_folder(run)
+            with suppress(FileNotFoundError):  # somebody tidies at this moment
+                _make_root(run.parent)
+                run.mkdir(exist_ok=True)
+                with _locked(run) as is_there:
+                    if is_there:
+                        _remove_abandoned(run)
+                        _own[run] = _make_folder(run)
         return _own[run][0]
 
 
@@ -63,16 +65,18 @@ def clean_scratch(storage: Storage, wait_s: float = 3.0) -> None:
 
 
 def _folder_of_run(storage: Storage) -> Path:
-    """One folder for each output; only this user may look into it."""
     root = Path(tempfile.gettempdir()) / f"videogen-{os.getuid()}"
-    with storage_errors("making", root):
-        root.mkdir(mode=0o700, exist_ok=True)
-        if root.stat().st_uid != os.getuid():
-            raise StorageError(
-                f"{root}: got a folder of another user, expected one of ours. Fix: remove it, or "
-                "set TMPDIR to a folder of your own."
-            )
     return root / hashlib.blake2b(storage.uri.encode(), digest_size=8).hexdigest()
+
+
+def _make_root(root: Path) -> None:
+    """Make the folder of all runs of this user, which only this user may look into."""
+    root.mkdir(mode=0o700, exist_ok=True)
+    if root.stat().st_uid != os.getuid():
+        raise StorageError(
+            f"{root}: got a folder of another user, expected one of ours. Fix: remove it, or set "
+            "TMPDIR to a folder of your own."
+        )
 
 
 def _make_folder(run: Path) -> tuple[Path, IO[bytes]]:
