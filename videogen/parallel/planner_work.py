@@ -1,0 +1,178 @@
+"""What one rank of a gang computes, holds and sends: arithmetic, for the busiest rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from videogen.models import cost
+from videogen.models.config import DiTConfig, VAEConfig
+from videogen.parallel.vae_split import ROWS, Split
+
+_TOKEN_FLOATS = 3
+"""RoPE angles of a token, in units of half a head: the table, its cosines and sines."""
+
+
+@dataclass(frozen=True)
+class Degrees:
+    """How the ranks of a gang share a clip."""
+
+    cfg: int = 1
+    seq: int = 1
+    ulysses: int = 1
+    """Of the `seq` ranks, how many trade heads for tokens; groups of them form a ring."""
+
+    @property
+    def num_ranks(self) -> int:
+        return self.cfg * self.seq
+
+    @property
+    def ring(self) -> int:
+        return self.seq // self.ulysses
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipDemand:
+    """One clip of one model; what the planner knows of both."""
+
+    dit: DiTConfig
+    vae: VAEConfig
+    num_frames: int
+    height: int
+    width: int
+    num_text_tokens: int
+    num_inference_steps: int
+    """Evaluations of the denoiser, guidance not counted in."""
+    is_guided: bool
+    dtype: torch.dtype
+    num_dit_parameters: int
+    num_vae_parameters: int
+    num_text_parameters: int = 0
+
+    @property
+    def latent_shape(self) -> cost.LatentShape:
+        side = self.vae.space_factor
+        return (
+            self.dit.in_channels,
+            self.vae.latent_frames(self.num_frames),
+            self.height // side,
+            self.width // side,
+        )
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        return cost.token_grid(self.dit, self.latent_shape)
+
+    @property
+    def forwards_per_step(self) -> int:
+        return 2 if self.is_guided else 1
+
+
+def _share(total: int, parts: int) -> float:
+    """The largest of `parts` shares, as a part of 1."""
+    return -(-total // parts) / total
+
+
+def token_shares(demand: ClipDemand, seq: int) -> tuple[float, float, str]:
+    """The busiest rank's share of the tokens, that while the cut is moved over, and what is cut.
+
+    Tokens are cut along the axis, space or time, whose largest share is smaller.
+    """
+    t, s = demand.token_grid
+    by_space, by_time = _share(s, seq), _share(t, seq)
+    if by_space <= by_time:
+        return by_space, by_time, "space"
+    return by_time, by_space, "time"
+
+
+def rank_flops(demand: ClipDemand, degrees: Degrees) -> float:
+    """Operations of the busiest rank in one forward of the DiT; within a few percent.
+
+    What every rank does for itself (text, timesteps) counts as shared; it is little.
+    """
+    dit, shape = demand.dit, demand.latent_shape
+    whole = cost.forward_flops(dit, shape, demand.num_text_tokens)
+    here, crossed, cut = token_shares(demand, degrees.seq)
+    t, s = demand.token_grid
+    if dit.attention != "factorized":
+        mixed = whole.self_attention * _attention_share(dit, degrees, t * s)
+        return (whole.linear + whole.cross_attention) * here + mixed
+    # Attention along the axis that is cut, with its projections, works on the crossed shares.
+    pairs = {"space": t * s**2, "time": s * t**2}
+    moved = dit.depth * (8 * t * s * dit.width**2 + 4 * dit.width * pairs[cut])
+    return (whole.total - moved) * here + moved * crossed
+
+
+def _attention_share(dit: DiTConfig, degrees: Degrees, num_tokens: int) -> float:
+    return _share(dit.num_heads, degrees.ulysses) * _share(num_tokens, degrees.ring)
+
+
+def forward_bytes(demand: ClipDemand, degrees: Degrees) -> float:
+    """Bytes that a rank sends within `seq` in one forward, M being those of all tokens.
+
+    Factorized: 2 M/N (N-1)/N a block. Otherwise 4 M/N (U-1)/U to trade heads, and 2 M/N for each
+    hop of keys and values around the ring.
+    """
+    dit, n = demand.dit, degrees.seq
+    everything = cost.num_tokens(dit, demand.latent_shape) * dit.width * demand.dtype.itemsize
+    if dit.attention == "factorized":
+        blocks = 2 * everything / n * (n - 1) / n
+    else:
+        u = degrees.ulysses
+        blocks = 4 * everything / n * (u - 1) / u + 2 * everything / n * (degrees.ring - 1)
+    return dit.depth * blocks + _latent_bytes(demand) / n * (n - 1)
+
+
+def step_bytes(demand: ClipDemand, degrees: Degrees) -> float:
+    """Bytes that a rank sends in one denoising step."""
+    split = demand.is_guided and degrees.cfg == 2
+    forwards = 1 if split else demand.forwards_per_step
+    halves = _latent_bytes(demand) if split else 0
+    return forwards * forward_bytes(demand, degrees) + halves
+
+
+def _latent_bytes(demand: ClipDemand) -> int:
+    c, t, h, w = demand.latent_shape
+    return c * t * h * w * demand.dtype.itemsize
+
+
+def denoise_bytes(demand: ClipDemand, degrees: Degrees) -> int:
+    """Peak memory of denoising on the busiest rank, weights aside; an estimate."""
+    share = token_shares(demand, degrees.seq)[0]
+    dit, shape = demand.dit, demand.latent_shape
+    sharded = cost.activation_bytes(dit, shape, demand.dtype) * share
+    whole = cost.num_tokens(dit, shape) * _TOKEN_FLOATS * (dit.head_width // 2) * 4
+    return int(sharded + (whole if degrees.seq > 1 else 0) + 4 * _latent_bytes(demand))
+
+
+def decode_bytes(demand: ClipDemand, degrees: Degrees) -> int:
+    """Peak memory of decoding on rank 0, weights aside; an estimate."""
+    height, width = part_size(demand.vae, demand.height, demand.width, degrees.num_ranks)
+    part = cost.decode_peak_bytes(demand.vae, height, width)
+    gathered = 2 * 4 * 3 * demand.height * demand.width if degrees.num_ranks > 1 else 0
+    return part + gathered + 2 * _latent_bytes(demand)
+
+
+def part_size(vae: VAEConfig, height: int, width: int, degree: int) -> tuple[int, int]:
+    """Pixels of the largest part of a picture that is cut for so many ranks, (height, width)."""
+    side = vae.space_factor
+    split = Split.of_latents(height // side, width // side, degree)
+    lines = split.sizes[0] * side
+    return (lines, width) if split.dim == ROWS else (height, lines)
+
+
+def halo_bytes(vae: VAEConfig, num_frames: int, height: int, width: int, degree: int) -> int:
+    """Bytes that an inner rank sends to one of its neighbours while a clip is decoded."""
+    side, t = vae.space_factor, vae.latent_frames(num_frames)
+    split = Split.of_latents(height // side, width // side, degree)
+    if split.num_active < 2:
+        return 0
+    cells = (width if split.dim == ROWS else height) // side
+    fast, half, slow = vae.widths
+    inner = side // vae.pixel_shuffle
+    coarse = t * (vae.latent_channels + 2 * vae.decoder_blocks[0] * slow)
+    halfway = (2 * t - 1) * 2 * vae.decoder_blocks[1] * half
+    full = (4 * t - 3) * (2 * vae.decoder_blocks[2] + 1) * fast
+    detail = (4 * t - 3) * (2 * vae.detail_blocks + 1) * vae.detail_width
+    return 4 * cells * (coarse + inner * (halfway + full) + side // 2 * detail)
