@@ -34,7 +34,9 @@ def trouble() -> list[str]:
     quoted = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
     parts = [part.strip() for text in quoted for part in re.split(r"…|\bN\b|: got ", text)]
     return [
-        part for part in parts if len(part) >= 8 and not part.startswith(("videogen ", "Ray at"))
+        part
+        for part in parts
+        if len(part) >= 8 and not part.startswith(("videogen ", "Ray at", "gangs 0"))
     ]
 
 
