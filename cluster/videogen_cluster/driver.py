@@ -35,6 +35,7 @@ Items = Iterable[tuple[str, Mapping[str, Any]]]
 
 # A gang is moved so long before its machine is taken away, if it is not idle earlier.
 _LEAVE_EARLY_S = 5.0
+_ABSENCE_S = 1.0
 _NO_ROOM = Failure(ErrorClass.CANCELLED, "the cluster has no room for it any more")
 
 
@@ -96,6 +97,7 @@ class Driver:
         self._metrics = RunMetrics()
         self._counts: Counter[str] = Counter()
         self._last_failure: Failure | None = None
+        self._listened_at = time.monotonic()
         self._next_poll = 0.0
         self._next_look = 0.0
         self._stop_asked = False
@@ -115,7 +117,7 @@ class Driver:
             ClusterError: every gang failed too often in a row, a node runs other code than this
                 process, or Ray itself is gone.
         """
-        started = time.monotonic()
+        started = self._listened_at = time.monotonic()
         try:
             self._work(iter(items))
         except (RayError, ConnectionError) as error:
@@ -143,9 +145,25 @@ class Driver:
             self._build()
             self._dispatch()
             self._poll()
-            self._hear(self._supervisor.wait(self._patience_s()))
+            self._hear(self._wait())
             self._hear(self._silent())
             self._feed(source)
+
+    def _wait(self) -> list[Event]:
+        """Wait for news; time in which nobody listened is held against no gang.
+
+        Storage that hangs in the listener, a stopped process or a suspended machine would else
+        make every gang look dead.
+        """
+        timeout_s = self._patience_s()
+        began = time.monotonic()
+        events = self._supervisor.wait(timeout_s)
+        ended = time.monotonic()
+        for away_s in (began - self._listened_at, ended - began - timeout_s):
+            if away_s > _ABSENCE_S:
+                self._supervisor.excuse(away_s)
+        self._listened_at = ended
+        return events
 
     def _close(self) -> None:
         try:
@@ -178,6 +196,8 @@ class Driver:
             return
         self._next_look = time.monotonic() + self._options.nodes_s
         nodes = read_nodes()
+        if not nodes:
+            raise ClusterError("Ray: got no living node, expected one. Fix: run the same command.")
         change = self._watch.update(nodes)
         for node in change.joined:
             self._listener.node_joined(node.id, node.name)
@@ -328,6 +348,7 @@ class Driver:
             in_flight=tuple(self._in_flight()),
             gangs_lost=self._counts["gangs_lost"],
             items_redone=self._counts["redone"],
+            gangs_waiting=self._supervisor.states()["waiting"],
         )
 
     def _in_flight(self) -> Iterator[InFlight]:

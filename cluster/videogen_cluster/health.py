@@ -104,6 +104,11 @@ class Pulse:
         if activities or not owes_items:
             self._busy_at = now
 
+    def excuse(self, seconds: float) -> None:
+        """Forgive a silence that was ours: nobody listened for so long."""
+        self.heard_at += seconds
+        self._busy_at += seconds
+
     def silent_s(self, now: float) -> float:
         longest = max((activity.silent_s for activity in self.activities), default=0.0)
         return max(now - self.heard_at + longest, now - self._busy_at)

@@ -56,6 +56,13 @@ class Incarnation:
         """For how long a rank has been out of reach, if one is."""
         return time.monotonic() - min(self.doubts.values()) if self.doubts else None
 
+    def excuse(self, seconds: float) -> None:
+        """Forgive a silence in which nobody listened."""
+        self.pulse.excuse(seconds)
+        if self.placed_at is not None:
+            self.placed_at += seconds
+        self.doubts = {rank: since + seconds for rank, since in self.doubts.items()}
+
     def overdue(self, hang_timeout_s: float, setup_timeout_s: float) -> Failure | None:
         """Why it is to be killed now for its silence, or None."""
         now = time.monotonic()

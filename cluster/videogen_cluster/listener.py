@@ -25,7 +25,7 @@ class Snapshot:
     """The state of a run at one moment.
 
     `gangs_lost` counts losses since the start; `items_redone` the items that a gang had begun to
-    work on when it was lost.
+    work on when it was lost, `gangs_waiting` the gangs that the cluster has no room for yet.
     """
 
     completed: int
@@ -37,6 +37,7 @@ class Snapshot:
     in_flight: tuple[InFlight, ...] = ()
     gangs_lost: int = 0
     items_redone: int = 0
+    gangs_waiting: int = 0
 
     @property
     def gangs_total(self) -> int:

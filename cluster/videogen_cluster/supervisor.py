@@ -155,6 +155,11 @@ class Supervisor:
         events = [event for ref in done for event in self._read(ref)]
         return sorted(events, key=lambda event: isinstance(event, Lost))
 
+    def excuse(self, seconds: float) -> None:
+        """Forgive all gangs a silence in which this process was away or busy with other things."""
+        for body in self._bodies.values():
+            body.excuse(seconds)
+
     def silent(self, hang_timeout_s: float, setup_timeout_s: float) -> list[Lost]:
         """The gangs that have shown no life for too long."""
         overdue = (

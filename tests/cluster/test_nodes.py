@@ -170,3 +170,35 @@ def test_a_driver_that_is_killed_leaves_nothing_on_the_cluster(
     run.process.kill()
     run.process.wait()
     assert expect_nothing_left(nodes) < 20.0
+
+
+def test_a_machine_that_is_to_leave_ends_what_it_has_and_gets_no_more(
+    start: Callable[..., ToyRun], nodes: RayNodes
+):
+    leaving = nodes.add_node()
+    run = start(count=45, payload=SECOND)
+    run.wait_until(lambda: len(run.said("gang_ready")) == 3)
+    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node"]
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+    where = ["--address", nodes.address, "--node-id", leaving]
+    subprocess.run(
+        [*command, *where, *reason, "--deadline-remaining-seconds", "60"],
+        check=True,
+        capture_output=True,
+    )
+    end = run.end()
+    (loss,) = run.said("gang_lost")
+    assert (loss["error_class"], loss["node"]) == ("preemption", leaving)
+    assert (end["completed"], end["redone"]) == (45, 0)
+    assert len(run.said("gang_retired")) == 1
+    nodes.kill_node(leaving)
+
+
+def test_a_driver_that_was_away_holds_it_against_nobody(start: Callable[..., ToyRun]):
+    run = start(count=10, payload=SECOND, options={"hang_timeout_s": 3.0})
+    run.wait_until(lambda: run.said("completed"))
+    os.kill(run.process.pid, signal.SIGSTOP)
+    time.sleep(5.0)
+    os.kill(run.process.pid, signal.SIGCONT)
+    end = run.end()
+    assert (end["completed"], end["gangs_lost"]) == (10, 0)

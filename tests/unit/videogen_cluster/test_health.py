@@ -98,3 +98,10 @@ def test_a_persons_word_overrides_what_is_seen(said: float):
     patience = Patience(said)
     patience.learn([Step("denoise", 500.0)] * 10)
     assert patience.timeout_s == said
+
+
+def test_a_silence_in_which_nobody_listened_is_forgiven():
+    pulse = Pulse(now=0.0)
+    pulse.hear((Activity("a", "denoise", 1, 2, 3.0),), now=10.0)
+    pulse.excuse(100.0)
+    assert pulse.silent_s(112.0) == 5.0
