@@ -41,7 +41,21 @@ def test_help_loads_nothing_heavy():
     assert "generate" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["generate", "show", "models"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "generate",
+        "submit",
+        "status",
+        "logs",
+        "cancel",
+        "retry",
+        "verify",
+        "show",
+        "models",
+        "doctor",
+    ],
+)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]):
     assert run([command, "--help"]) == 0
     assert f"Example: videogen {command}" in capsys.readouterr().out

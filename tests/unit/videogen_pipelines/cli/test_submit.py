@@ -1,0 +1,97 @@
+"""`videogen submit`: what becomes of the options of `generate`, before any cluster is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from videogen_pipelines.cli.app import run
+from videogen_pipelines.cli.generate import check_code
+from videogen_pipelines.cli.submit import parse
+from videogen_pipelines.config import load_run_config
+
+
+def test_options_mean_the_same_on_a_machine_without_these_files(tmp_path: Path):
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        "schema: 1\noutput:\n  codec: hevc\ncluster:\n  gang: {seq_degree: 1}\n"
+        "sampling:\n  guidance_interval: [0.1, 0.9]\n"
+    )
+    wanted = parse(
+        [
+            *("rows.jsonl", "-o", "s3://b/run", "-c", str(config), "--gangs", "3", "--limit", "7"),
+            *("--map", "prompt=caption", "--map", "id=name", "--bad-rows", "skip"),
+            *("--set", "output.crf=30", "--model", str(tmp_path)),
+        ]
+    )
+    said = wanted.arguments("s3://b/run/inputs/ab.jsonl", "s3://b/run")
+    assert said[:3] == ["s3://b/run/inputs/ab.jsonl", "--out", "s3://b/run"]
+    assert str(config) not in said
+    assert said[said.index("--model") + 1] == str(tmp_path.resolve())
+
+    again = parse(said).params
+    assert (again["manifest"], again["gangs"], again["limit"]) == (said[0], 3, 7)
+    assert list(again["column_map"]) == ["prompt=caption", "id=name"]
+    settings = load_run_config(None, list(again["overrides"]))
+    assert (settings.output.codec, settings.output.crf) == ("hevc", 30)
+    assert settings.cluster.address == "auto"
+    assert settings.sampling.guidance_interval == (0.1, 0.9)
+    assert settings.cluster.gang.seq_degree == 1
+
+
+def test_prompts_go_as_they_are():
+    wanted = parse(["--prompt", "it's; $HOME", "-p", "two", "--seed", "0", "--out", "o"])
+    said = wanted.arguments(None, "/o")
+    assert said[:8] == ["--out", "/o", "--prompt", "it's; $HOME", "--prompt", "two", "--seed", "0"]
+
+
+def test_what_was_not_said_is_left_to_the_cluster():
+    assert parse(["rows.jsonl", "--out", "o"]).arguments("m", "o") == [
+        *("m", "--out", "o", "--set", 'cluster.address="auto"')
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--out", "o"],
+        ["rows.jsonl", "--prompt", "p"],
+        ["rows.jsonl", "--dry-run"],
+        ["rows.jsonl", "--nonsense"],
+        ["rows.jsonl", "--gangs", "0"],
+    ],
+)
+def test_wrong_options_are_named_here(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert run(["submit", *arguments]) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+def test_bad_usage_is_an_error_of_the_command_line():
+    with pytest.raises(typer.BadParameter):
+        parse(["rows.jsonl", "--dry-run"])
+
+
+def test_a_cluster_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    arguments = ["--prompt", "red", "--out", str(out), "--address", "http://127.0.0.1:9", "--json"]
+    assert run(["submit", *arguments]) == 3
+    assert "got no answer" in json.loads(capsys.readouterr().out)["message"]
+    assert not out.exists()
+
+
+def test_a_cluster_with_other_code_refuses_the_job(monkeypatch: pytest.MonkeyPatch):
+    from videogen_cluster.handshake import code_digest
+    from videogen_cluster.session import ClusterError
+
+    def submitted_with(code: str) -> None:
+        config = {"metadata": {"job_submission_id": "j", "videogen_code": code}}
+        monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(config))
+
+    submitted_with(code_digest())
+    check_code()
+    submitted_with("0123456789ab")
+    with pytest.raises(ClusterError, match=r"expected 0123456789ab.*--ship always"):
+        check_code()
