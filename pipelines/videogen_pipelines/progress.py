@@ -131,7 +131,7 @@ class Progress:
 
     def _rates(self) -> list[str]:
         if self._snapshot is None or not self._snapshot.gangs_ready:
-            return ["stopping" if self._snapshot and self._snapshot.stopping else "loading model"]
+            return [_why_nothing_runs(self._snapshot)]
         if self._snapshot.stopping:
             return ["stopping"]
         since = self._clock() - (self._ready_at or 0.0)
@@ -140,6 +140,14 @@ class Progress:
             return []
         rates = [f"{speed.clips_per_minute:.1f} clips/min"]
         return [*rates, f"{format_seconds(speed.eta_s)} left"] if speed.eta_s else rates
+
+
+def _why_nothing_runs(snapshot: Snapshot | None) -> str:
+    if snapshot and snapshot.stopping:
+        return "stopping"
+    if snapshot and snapshot.gangs_waiting == snapshot.gangs_total:
+        return "waiting until the cluster has room"
+    return "loading model"
 
 
 def _doing(activity: Activity) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -81,3 +82,9 @@ def test_a_prompt_with_markup_is_shown_as_it_is(clock: Clock):
     progress, text = make(clock, terminal=False)
     progress.say("failed [red]a[/nothing]")
     assert text.getvalue() == "failed [red]a[/nothing]\n"
+
+
+def test_a_run_that_waits_for_a_cluster_says_so(clock: Clock):
+    progress = Progress(3, Console(file=io.StringIO()), clock=clock)
+    progress.update(replace(snapshot(ready=0), gangs_waiting=1))
+    assert progress.line() == "0/3 clips, waiting until the cluster has room"
