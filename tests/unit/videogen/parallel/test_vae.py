@@ -24,7 +24,7 @@ from videogen.parallel.vae import ShardedVAE, parallelize_vae
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7))
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(degree=st.integers(1, 4), fold=st.sampled_from([2, 4]), shape=shapes)
 def test_decoding_on_ranks_is_decoding_on_one(degree, fold, shape):
     t, h, w = shape
@@ -38,7 +38,7 @@ def test_decoding_on_ranks_is_decoding_on_one(degree, fold, shape):
     assert all(other.shape == (1, 3, 0, 8 * h, 8 * w) for other in others)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(degree=st.integers(1, 4), fold=st.sampled_from([2, 4]), shape=shapes)
 def test_encoding_on_ranks_is_encoding_on_one(degree, fold, shape):
     t, h, w = shape

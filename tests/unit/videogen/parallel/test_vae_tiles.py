@@ -13,7 +13,7 @@ from videogen.models.vae import VideoVAE
 from videogen.parallel.vae_tiles import tile_sizes, tile_vae, trailing_lines
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(
     num_tiles=st.integers(1, 5),
     fold=st.sampled_from([2, 4]),

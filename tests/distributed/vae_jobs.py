@@ -1,0 +1,51 @@
+"""What ranks are asked to do with a VAE; imported by their processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tests.distributed.pool import Rank
+from tests.unit.videogen.parallel.small_vaes import VAES, noise
+from videogen.parallel.mesh import Mesh
+from videogen.parallel.vae import ShardedVAE, parallelize_vae
+
+Shape = tuple[int, int, int]
+"""Of latents, t h w."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What one rank saw of a sharded decode."""
+
+    difference: float
+    """Largest one to the frames of one rank alone; of rank 0, the others have no frames."""
+    frames: list[int]
+    """Number of frames of each chunk."""
+    traffic: dict[str, dict[str, float]]
+
+
+def decode(rank: Rank, degrees: tuple[int, int], fold: int, shape: Shape) -> Decoded:
+    """Decode on all ranks of a mesh of (cfg, seq) `degrees`."""
+    mesh, latents = rank.mesh(*degrees), noise(1, 3, *shape)
+    chunks = list(_sharded(mesh, fold).decode_stream([latents]))
+    worst = 0.0
+    if mesh.gang.rank == 0:
+        worst = _difference(torch.cat(chunks, dim=2), VAES[fold].decode(latents))
+    return Decoded(worst, [chunk.shape[2] for chunk in chunks], mesh.counters.snapshot())
+
+
+def encode(rank: Rank, degrees: tuple[int, int], fold: int, shape: Shape) -> float:
+    """Encode on all ranks; the largest difference to one rank alone."""
+    mesh, (t, h, w) = rank.mesh(*degrees), shape
+    frames = noise(1, 3, 4 * t - 3, 8 * h, 8 * w)
+    return _difference(_sharded(mesh, fold).encode(frames), VAES[fold].encode(frames))
+
+
+def _sharded(mesh: Mesh, fold: int) -> ShardedVAE:
+    return parallelize_vae(VAES[fold], mesh.gang)
+
+
+def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return (found - expected).abs().max().item()
