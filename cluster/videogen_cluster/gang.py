@@ -99,6 +99,7 @@ def item_of(lease: Lease) -> Mapping[str, Any]:
         "id": lease.item_id,
         "attempt": lease.attempt,
         "degrade": lease.degrade,
+        "repeat": lease.repeat,
     }
 
 

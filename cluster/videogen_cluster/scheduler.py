@@ -55,7 +55,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One attempt of one item, held by one gang."""
+    """One attempt of one item, held by one gang; `repeat` says that it was leased before."""
 
     number: int
     item_id: str
@@ -64,6 +64,7 @@ class Lease:
     attempt: int
     degrade: int
     exclusive: bool
+    repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class _Item:
     attempts: int = 0
     degrade: int = 0
     suspect: bool = False
+    was_leased: bool = False
     lease: int | None = None
     killed: set[int] = field(default_factory=set)
 
@@ -337,7 +339,9 @@ class Scheduler:
             attempt=item.attempts + 1,
             degrade=item.degrade,
             exclusive=item.suspect,
+            repeat=item.was_leased,
         )
+        item.was_leased = True
         self._gangs[gang].leases[lease.number] = lease
         return lease
 

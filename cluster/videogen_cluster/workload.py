@@ -34,8 +34,8 @@ class Workload(Protocol):
         """Do the part of an item that needs the device; one item at a time.
 
         Args:
-            item: the item's payload with `attempt` (from 1) and `degrade` (how often it ran out
-                of memory; use less).
+            item: the item's payload with `attempt` (from 1), `degrade` (how often it ran out of
+                memory; use less) and `repeat` (it was begun before, and may be done already).
             heartbeat: tells the supervisor that this rank lives.
 
         Returns:

@@ -13,7 +13,7 @@ from videogen.requests import ClipRequest
 from videogen.storage import open_storage
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_encoder import ClipEncoder
-from videogen_pipelines.commit import commit_clip, store_attempt
+from videogen_pipelines.commit import CommitResult, adopt_clip, commit_clip, store_attempt
 from videogen_pipelines.events import gang_name
 from videogen_pipelines.model_cache import local_model
 from videogen_pipelines.scratch import scratch_folder
@@ -94,6 +94,8 @@ class GenerateWorkload:
             gang=gang_name(self._context.gang),
             warnings=tuple(self._generator.warnings(request)),
         )
+        if item.get("repeat") and (made := self._made_before(provenance)):
+            return made.outcome
         started = time.perf_counter()
         latents = self._generator.denoise(request, lambda n, of: heartbeat("denoise", n, of))
         denoised = time.perf_counter()
@@ -107,6 +109,12 @@ class GenerateWorkload:
             gpu_s=(decoded - started) * self._context.world_size,
         )
         return lambda: self._finish(encoder, path, provenance, heartbeat)
+
+    def _made_before(self, provenance: Provenance) -> CommitResult | None:
+        """The clip, if the gang that was lost had stored it and could not say so."""
+        if self.settings.single_committer:
+            return None  # only the coordinator may commit what is stored
+        return adopt_clip(self._storage, provenance)
 
     def _decode(
         self,

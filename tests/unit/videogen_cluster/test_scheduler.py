@@ -353,3 +353,13 @@ def test_a_loss_says_which_items_have_to_be_done_again():
         "a": True,
         "b": False,
     }
+
+
+def test_an_item_that_was_begun_before_is_marked_charged_or_not():
+    made = scheduler("a", "b")
+    assert not take(made).repeat
+    made.gang_lost(0, failure(ErrorClass.PREEMPTION), 0.0)
+    made.gang_ready(0)
+    again, fresh = take(made), take(made)
+    assert (again.item_id, again.attempt, again.repeat) == ("a", 1, True)
+    assert not fresh.repeat

@@ -262,6 +262,24 @@ def test_an_attempt_after_running_out_of_memory_decodes_in_smaller_tiles(
     assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
 
 
+def test_a_clip_that_was_stored_before_its_gang_died_is_not_made_again(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+):
+    job = make_job()
+    workload = GenerateWorkload(job.settings())
+    workload.setup(RankContext(0, 0, 1, "cpu", 1))
+    clip = next(job.rows({}))
+    assert isinstance(clip, PlannedClip)
+    item = {**clip.payload(), "id": clip.request.id, "attempt": 1, "degrade": 0, "repeat": True}
+    first = workload.compute(item, lambda *_: None)()
+    monkeypatch.setattr(workload._generator, "denoise", unreachable)
+    assert workload.compute(item, lambda *_: None)() == first
+    for key in job.storage.list("meta/"):
+        job.storage.delete(key)  # it died between the clip and its sidecar
+    workload.compute(item, lambda *_: None)()
+    assert len(list(job.storage.list("meta/"))) == 1
+
+
 def test_a_decoder_that_fails_leaves_no_file(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
     job = make_job()
     workload = GenerateWorkload(job.settings())
