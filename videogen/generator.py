@@ -24,6 +24,7 @@ from videogen.diffusion.solvers import SOLVERS
 from videogen.errors import NonFiniteError
 from videogen.models.spec import ModelSpec
 from videogen.models.text import WordEncoder
+from videogen.models.vae import to_bytes
 from videogen.models.weights import Model
 from videogen.parallel.vae_tiles import tile_vae
 from videogen.requests import ClipRequest, make_request
@@ -105,24 +106,24 @@ class VideoGenerator:
 
         Args:
             num_tiles: bands of the picture that are decoded one after the other: the same frames,
-                in less memory.
+                in less memory. Without effect on several ranks, which hold parts already.
 
         Yields:
-            uint8 `t h w c`: one frame first, then four at a time; nothing else is kept.
+            uint8 `t h w c`: one frame first, then four at a time; nothing else is kept. Of several
+            ranks, all have to read to the end, and all but rank 0 get frames without any, t = 0.
         """
         with torch.inference_mode():
             restored = self.model.denormalise(latents[None].to(self.device))
         vae = self.model.vae
         if num_tiles > 1:
-            vae = tile_vae(vae, num_tiles, finish=_to_bytes)
+            vae = tile_vae(vae, num_tiles, finish=lambda tile: to_bytes(tile).cpu())
         frames = vae.decode_stream([restored])
         while True:
             with torch.inference_mode():
                 chunk = next(frames, None)
             if chunk is None:
                 return
-            chunk = chunk[0] if num_tiles > 1 else _to_bytes(chunk[0])
-            yield rearrange(chunk, "c t h w -> t h w c").contiguous().numpy()
+            yield to_uint8(chunk[0])
 
     def warnings(self, request: ClipRequest) -> list[str]:
         """What a person should know about a request that is legal but may disappoint."""
@@ -170,10 +171,6 @@ def schedule(request: ClipRequest, path: NoisePath) -> Tensor:
 
 
 def to_uint8(frames: Tensor) -> np.ndarray:
-    """Frames `c t h w` in [-1, 1] to uint8 `t h w c`."""
-    return rearrange(_to_bytes(frames), "c t h w -> t h w c").contiguous().numpy()
-
-
-def _to_bytes(frames: Tensor) -> Tensor:
-    """Frames in [-1, 1] to uint8 on the CPU, shape as it is."""
-    return frames.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+    """Frames `c t h w`, in [-1, 1] or bytes already, to uint8 `t h w c`."""
+    pixels = frames if frames.dtype == torch.uint8 else to_bytes(frames)
+    return rearrange(pixels, "c t h w -> t h w c").contiguous().cpu().numpy()

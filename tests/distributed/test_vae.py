@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import videogen
 from tests.distributed import vae_jobs
 from tests.distributed.pool import RankPool
-from tests.unit.videogen.parallel.small_vaes import TOLERANCE, VAES
+from tests.unit.videogen.parallel.small_vaes import TOLERANCE, VAES, noise
 from videogen.parallel.planner_work import halo_bytes
 
 pytestmark = pytest.mark.distributed
@@ -47,3 +49,18 @@ def test_borders_are_all_that_is_sent_and_as_much_as_planned(ranks: RankPool):
     pixels = 9 * 2 * 8 * 2 * 8  # of the second and third rank: 9 frames, 2 of 7 latent rows
     sent = [one.traffic.get("gang.gather", {"bytes": 0})["bytes"] for one in found]
     assert sent == [0, 3 * 4 * pixels, 3 * 4 * pixels]
+
+
+@pytest.mark.parametrize("degrees", [(1, 2), (1, 3), (2, 2)])
+def test_a_generator_on_ranks_gives_the_pixels_of_one(ranks: RankPool, degrees):
+    latents = noise(16, 3, 8, 6)
+    expected = list(videogen.load("default", device="cpu").decode(latents))
+    size = degrees[0] * degrees[1]
+
+    first, *others = ranks.run(vae_jobs.make_frames, size, degrees=degrees, latents=latents.numpy())
+
+    assert [chunk.shape for chunk in first] == [chunk.shape for chunk in expected]
+    differences = [np.abs(a.astype(int) - b) for a, b in zip(first, expected, strict=True)]
+    assert max(each.max() for each in differences) <= 1  # where rounding was on the edge
+    assert sum((each > 0).mean() for each in differences) < 1e-4
+    assert all(chunk.shape == (0, 64, 48, 3) for other in others for chunk in other)

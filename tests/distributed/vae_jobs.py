@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+import videogen
 from tests.distributed.pool import Rank
 from tests.unit.videogen.parallel.small_vaes import VAES, noise
+from videogen.parallel.apply import parallelize_generator
 from videogen.parallel.mesh import Mesh
 from videogen.parallel.vae import ShardedVAE, parallelize_vae
 
@@ -49,3 +52,9 @@ def _sharded(mesh: Mesh, fold: int) -> ShardedVAE:
 
 def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:
     return (found - expected).abs().max().item()
+
+
+def make_frames(rank: Rank, degrees: tuple[int, int], latents: np.ndarray) -> list[np.ndarray]:
+    """What the default model's generator decodes on each rank, chunk by chunk."""
+    generator = parallelize_generator(videogen.load("default", device="cpu"), rank.mesh(*degrees))
+    return list(generator.decode(torch.from_numpy(latents)))

@@ -173,6 +173,11 @@ class VideoVAE(nn.Module):
                 yield self.decoder(latent, cache)
 
 
+def to_bytes(frames: Tensor) -> Tensor:
+    """Frames in [-1, 1] to uint8, in the shape and on the device they are."""
+    return frames.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
 def _blocks(channels: int, count: int, kernels: Kernels) -> nn.ModuleList:
     return nn.ModuleList(ResidualBlock(channels, kernels) for _ in range(count))
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from videogen.models.causal_conv import StreamCache
 from videogen.models.config import VAEConfig
 from videogen.models.vae import ResidualBlock, VideoVAE
+from videogen.parallel.vae import ShardedVAE
 from videogen.parallel.vae_convolution import set_halo, share_weights
 from videogen.parallel.vae_split import COLUMNS, ROWS
 
@@ -98,14 +99,18 @@ class TiledVAE(VideoVAE):
 
 def tile_vae(
     vae: VideoVAE, num_tiles: int, finish: Callable[[Tensor], Tensor] = lambda frames: frames
-) -> TiledVAE:
+) -> VideoVAE:
     """Decode in tiles: the same frames in less memory; `vae` itself stays, weights are shared.
+
+    A VAE on many ranks is handed back as it is: each rank holds a part already.
 
     Args:
         num_tiles: at most so many; 2, 4, 8, … for pictures that did not fit.
         finish: done to a tile's frames before the tiles come together, pixel by pixel: converting
             them to bytes there, or moving them to the CPU, takes that memory off the device too.
     """
+    if isinstance(vae, ShardedVAE):
+        return vae
     tiled = share_weights(vae)
     tiled.__class__ = TiledVAE
     assert isinstance(tiled, TiledVAE)

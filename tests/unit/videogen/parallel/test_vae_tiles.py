@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.unit.videogen.parallel.small_vaes import TOLERANCE, VAES, noise
+from tests.unit.videogen.parallel.small_vaes import TOLERANCE, VAES, Threads, noise
 from videogen.models.vae import VideoVAE
+from videogen.parallel.vae import parallelize_vae
 from videogen.parallel.vae_tiles import tile_sizes, tile_vae, trailing_lines
 
 
@@ -86,6 +87,12 @@ def test_the_vae_itself_stays_as_it_is():
 
     assert type(VAES[2]) is VideoVAE
     assert torch.equal(VAES[2].decode(latents), before)
+
+
+def test_a_vae_on_many_ranks_is_cut_already():
+    sharded = parallelize_vae(VAES[4], Threads(0, 1, {}))
+
+    assert tile_vae(sharded, 2) is sharded
 
 
 @pytest.mark.parametrize("fold", [2, 4])
