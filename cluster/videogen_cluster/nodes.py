@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RaySystemError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,12 @@ def _node(entry: dict[str, Any], leaving: dict[str, float]) -> Node:
 def _leaving() -> dict[str, float]:
     """Node id -> seconds left, of the nodes that a cloud or an autoscaler takes away.
 
-    Ray has this in a private place only; where it is not to be found, nothing is known in advance
-    and a node that goes is a node lost.
+    Ray has this in a private place only, which its client cannot reach; where it is not to be
+    found, nothing is known in advance and a node that goes is a node lost.
     """
     try:
         deadlines = ray._private.state.state.get_draining_nodes()  # pyright: ignore
-    except AttributeError:
+    except (AttributeError, RaySystemError):
         return {}
     now_ms = time.time() * 1000
     return {

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray.exceptions import RaySystemError
 
 from videogen_cluster.nodes import Node, Watch, read_nodes
 
@@ -41,8 +42,12 @@ def test_a_machine_that_will_leave_says_when(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_ray_that_does_not_know_who_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch):
-    ray_with(monkeypatch, [UP], SimpleNamespace())
-    assert read_nodes()[0].leaves_in_s is None
+    def refuse() -> None:
+        raise RaySystemError("Ray has not been started yet.")
+
+    for state in (SimpleNamespace(), SimpleNamespace(get_draining_nodes=refuse)):
+        ray_with(monkeypatch, [UP], state)
+        assert read_nodes()[0].leaves_in_s is None
 
 
 def test_a_watch_tells_who_came_and_who_went():

@@ -112,8 +112,14 @@ def test_no_working_directory_is_ever_sent(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("said", ["HTTP 401", "Unauthenticated: no header", "InvalidAuthToken"])
 def test_a_missing_token_is_explained(said: str):
-    assert "RAY_AUTH_MODE=token" in session._remedy("10.0.0.1:6379", said)
+    assert "the cluster asks for a token: copy" in session._remedy("10.0.0.1:6379", said)
     assert "RAY_AUTH_MODE" not in session._remedy(None, said)
+
+
+def test_a_cluster_that_does_not_answer_may_want_a_token():
+    remedy = session._remedy("10.0.0.1:6379", "Failed to connect to Ray cluster")
+    assert "cluster.address" in remedy
+    assert "RAY_AUTH_MODE=token" in remedy
 
 
 def test_rays_processes_start_in_sessions_of_their_own():
