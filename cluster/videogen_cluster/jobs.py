@@ -145,9 +145,11 @@ class Jobs:
 
         A connection that breaks is made again, and nothing is handed on twice.
         """
+        from aiohttp import ClientError
+
         tail = _Tail(write)
         for _ in range(_MAX_RECONNECTS):
-            with contextlib.suppress(RuntimeError, OSError):  # the connection broke
+            with contextlib.suppress(RuntimeError, OSError, ClientError):  # the connection broke
                 asyncio.run(tail.run(self._client.tail_job_logs(job_id)))
             job = self.get(job_id)
             if job.ended:

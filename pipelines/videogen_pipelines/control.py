@@ -1,4 +1,8 @@
-"""What a running coordinator can be told through storage: to stop (`control/stop.json`)."""
+"""What is said about a run through its storage, but not by its coordinator.
+
+`control/stop.json` tells one invocation to stop; `control/submitted.json` says that a job was sent
+to a cluster, which may take a while until it starts.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from videogen.storage import MissingKeyError, Storage
 from videogen_pipelines.sidecar import Record, now
 
 STOP_KEY = "control/stop.json"
+SUBMITTED_KEY = "control/submitted.json"
 
 
 class StopRequest(Record):
@@ -23,6 +28,15 @@ class StopRequest(Record):
     invocation: int = Field(ge=1)
     asked_at: AwareDatetime
     by: str
+
+
+class Submitted(Record):
+    """The latest job that was submitted for a run."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    job_id: str
+    address: str
+    submitted_at: AwareDatetime
 
 
 def ask_stop(storage: Storage, invocation: int) -> StopRequest:
@@ -51,6 +65,29 @@ def read_stop(storage: Storage) -> StopRequest | None:
             f"{storage.uri}/{STOP_KEY}: got {error.errors()[0]['msg']}, expected what 'videogen "
             "cancel' writes. Fix: delete it, then cancel again."
         ) from error
+
+
+def note_submitted(storage: Storage, job_id: str, address: str) -> Submitted:
+    """Say that a job is on its way.
+
+    Raises:
+        StorageError: the storage failed.
+    """
+    note = Submitted(job_id=job_id, address=address, submitted_at=now())
+    storage.put(SUBMITTED_KEY, note.to_json())
+    return note
+
+
+def read_submitted(storage: Storage) -> Submitted | None:
+    """The latest job; None if the run was never submitted, or by another version.
+
+    Raises:
+        StorageError: the storage failed.
+    """
+    try:
+        return Submitted.model_validate_json(storage.read(SUBMITTED_KEY))
+    except (MissingKeyError, ValidationError):
+        return None
 
 
 def _who() -> str:

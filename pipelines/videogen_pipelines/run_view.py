@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from videogen.storage import Storage
+from videogen_pipelines.control import Submitted, read_submitted
 from videogen_pipelines.sidecar import now
 from videogen_pipelines.status import SILENT_S, Status, read_status
 
@@ -16,7 +17,8 @@ class RunView:
     """What can be said of a run without its coordinator.
 
     `state` is that of `status.json`, or "silent" when a run that should go on has not been heard
-    of for a minute, or "unknown" where no coordinator ever wrote one and the clips were counted.
+    of for a minute, or "submitted" when a job was sent to a cluster and has not said a word yet, or
+    "unknown" where no coordinator ever wrote one and the clips were counted.
     """
 
     uri: str
@@ -28,11 +30,12 @@ class RunView:
     errors_by_class: dict[str, int]
     silent_s: float | None = None
     status: Status | None = None
+    submitted: Submitted | None = None
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.state not in ("starting", "running", "draining")
+        return self.state not in ("submitted", "starting", "running", "draining")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only: everything in `status.json`, with what was found on top."""
@@ -47,13 +50,15 @@ class RunView:
             "pending": self.pending,
             "errors_by_class": self.errors_by_class,
             "silent_s": self.silent_s,
+            "submitted": self.submitted and self.submitted.model_dump(mode="json", by_alias=True),
         }
 
 
 def look(storage: Storage, at: datetime | None = None) -> RunView:
     """How the run in `storage` stands.
 
-    One small object is read. Only where it is missing are the ledger and the list of sidecars.
+    One or two small objects are read. Only where both are missing are the ledger and the list of
+    sidecars.
 
     Args:
         at: the time to compare with; None is now.
@@ -62,9 +67,15 @@ def look(storage: Storage, at: datetime | None = None) -> RunView:
         StorageError: it is no run directory, or cannot be read.
     """
     status = read_status(storage)
-    if status is None:
-        return _counted(storage)
-    silent_s = status.silent_s(at or now())
+    if status is None or status.ended:
+        submitted = read_submitted(storage)
+        if submitted and (status is None or submitted.submitted_at > status.updated_at):
+            return _submitted(storage, submitted, status)
+    return _counted(storage) if status is None else _told(storage, status, at or now())
+
+
+def _told(storage: Storage, status: Status, at: datetime) -> RunView:
+    silent_s = status.silent_s(at)
     is_silent = not status.ended and silent_s > SILENT_S
     return RunView(
         uri=storage.uri,
@@ -76,6 +87,20 @@ def look(storage: Storage, at: datetime | None = None) -> RunView:
         errors_by_class=status.errors_by_class,
         silent_s=None if status.ended else silent_s,
         status=status,
+    )
+
+
+def _submitted(storage: Storage, submitted: Submitted, before: Status | None) -> RunView:
+    """What an earlier invocation has made stands; how it ended does not matter any more."""
+    return RunView(
+        uri=storage.uri,
+        state="submitted",
+        rows=before.rows if before else None,
+        done=before.done if before else 0,
+        failed=0,
+        pending=None,
+        errors_by_class={},
+        submitted=submitted,
     )
 
 

@@ -42,6 +42,9 @@ def cancel(
     if view.status is not None and view.status.ended:
         _tell(view, f"nothing to stop: {view.state}", as_json=json)
         return
+    if view.submitted is not None:
+        _cancel_waiting(view, address or view.submitted.address, as_json=json)
+        return
     invocation = _ask(storage, view)
     if not wait and address is None:
         note = " (it has shown no sign of life)" if view.state == "silent" else ""
@@ -55,6 +58,12 @@ def cancel(
     said = "stopped" if over else f"still {view.state} after {timeout:g} s"
     _tell(view, said, as_json=json)
     raise typer.Exit(OK if over else ENVIRONMENT)
+
+
+def _cancel_waiting(view: RunView, address: str, *, as_json: bool) -> None:
+    """Nobody reads orders yet, so the cluster has to be asked."""
+    _stop_job(address, view.uri)
+    _tell(view, "its job had not started and is stopped", as_json=as_json)
 
 
 def _ask(storage: Storage, view: RunView) -> int:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from videogen_pipelines.status import Status
 
 _CODES = {"complete": OK, "some_failed": SOME_FAILED, "interrupted": INTERRUPTED}
-_COLOURS = {"complete": "green", "running": "green", "starting": "cyan", "draining": "yellow"}
+_COLOURS = {
+    "complete": "green",
+    "running": "green",
+    "starting": "cyan",
+    "submitted": "cyan",
+    "draining": "yellow",
+}
 _SHOWN_CLIPS = 8
 _SHOWN_EVENTS = 6
 
@@ -108,6 +114,7 @@ def render(view: RunView) -> RenderableType:
 
 def headline(view: RunView) -> str:
     """The state in one line, and what to do about it."""
+    from videogen_pipelines.sidecar import now
     from videogen_pipelines.summary import format_seconds
 
     if view.state == "silent":
@@ -117,6 +124,12 @@ def headline(view: RunView) -> str:
         )
     if view.state == "unknown":
         return "unknown: no coordinator wrote status.json; the clips were counted instead"
+    if view.submitted:
+        waited = format_seconds((now() - view.submitted.submitted_at).total_seconds())
+        return (
+            f"submitted {waited} ago as {view.submitted.job_id}, not started yet: 'videogen logs "
+            f"{view.uri} --address {view.submitted.address}' shows why"
+        )
     if view.state == "interrupted":
         return "interrupted; the same command continues it"
     if view.state == "some_failed":

@@ -72,6 +72,7 @@ def submit(
     Example: videogen submit prompts.jsonl --out s3://bucket/run --address http://head:8265
     """
     from videogen_cluster.jobs import Jobs
+    from videogen_pipelines.control import note_submitted
     from videogen_pipelines.submission import check_reach
 
     wanted = parse(arguments)
@@ -82,6 +83,7 @@ def submit(
         wanted.check()
     request = _submission(wanted, storage, env or [], ship, python).request(jobs)
     jobs.submit(request)
+    note_submitted(storage, request.id, jobs.address)
     found = {"job_id": request.id, "out": storage.uri, "address": jobs.address}
     if follow:
         raise typer.Exit(_follow(jobs, request.id, found, as_json=json))

@@ -4,99 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.job_server import JobServer, running_job_server
 from videogen_cluster.jobs import JobRequest, Jobs, _Tail, check_address, this_job
 from videogen_cluster.session import ClusterError
-
-
-class JobServer(ThreadingHTTPServer):
-    """What a head answers, as far as these tests ask."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.token: str | None = None
-        self.tokens_seen: list[str | None] = []
-        self.packages: dict[str, bytes] = {}
-        self.jobs: dict[str, dict[str, Any]] = {}
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: JobServer
-
-    def do_GET(self) -> None:
-        if not self._may():
-            return
-        name = self.path.split("/")[-1]
-        if self.path == "/api/version":
-            self._say(200, {"ray_version": "2.60.0", "version": "4", "ray_commit": "x"})
-        elif self.path == "/api/jobs/":
-            self._say(200, list(self.server.jobs.values()))
-        elif "/api/packages/" in self.path:
-            self._say(200 if name in self.server.packages else 404, {})
-        elif name == "logs":
-            self._say(200, {"logs": "what it printed\n"})
-        elif name in self.server.jobs:
-            self._say(200, self.server.jobs[name])
-        else:
-            self._say(404, f"job {name} does not exist")
-
-    def do_PUT(self) -> None:
-        self.server.packages[self.path.rpartition("/")[2]] = self._body()
-        self._say(200, {})
-
-    def do_POST(self) -> None:
-        if self.path.endswith("/stop"):
-            self.server.jobs[self.path.split("/")[-2]]["status"] = "STOPPED"
-            self._say(200, {"stopped": True})
-            return
-        asked = json.loads(self._body())
-        name = asked["submission_id"]
-        if name in self.server.jobs:
-            self._say(500, f"Traceback ...\nValueError: Job {name} already exists")
-            return
-        self.server.jobs[name] = {
-            **asked,
-            "type": "SUBMISSION",
-            "status": "RUNNING",
-            "start_time": len(self.server.jobs),
-        }
-        self._say(200, {"job_id": name, "submission_id": name})
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def _may(self) -> bool:
-        said = self.headers.get("Authorization")
-        self.server.tokens_seen.append(said)
-        if self.server.token is None or said == f"Bearer {self.server.token}":
-            return True
-        if said is None:
-            self._say(401, "Unauthorized: Missing authentication token")
-        else:
-            self._say(403, "Forbidden: Invalid authentication token")
-        return False
-
-    def _body(self) -> bytes:
-        return self.rfile.read(int(self.headers["Content-Length"]))
-
-    def _say(self, code: int, content: Any) -> None:
-        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
 
 
 @pytest.fixture
@@ -104,10 +21,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[JobServe
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    with JobServer() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with running_job_server() as server:
         yield server
-        server.shutdown()
 
 
 def test_a_job_is_what_was_asked_for(server: JobServer):

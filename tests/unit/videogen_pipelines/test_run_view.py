@@ -10,6 +10,7 @@ import pytest
 
 from videogen.errors import StorageError
 from videogen.storage import LocalStorage
+from videogen_pipelines.control import note_submitted
 from videogen_pipelines.run_directory import RunDirectory
 from videogen_pipelines.run_record import RunRecord
 from videogen_pipelines.run_view import look
@@ -81,6 +82,18 @@ def test_without_a_status_the_clips_are_counted(storage: LocalStorage):
     assert (view.state, view.rows, view.failed, view.pending) == ("unknown", 5, 1, 4)
     assert view.errors_by_class == {"non_finite": 1}
     assert view.ended
+
+
+def test_a_job_that_has_not_started_is_submitted_until_it_says_something(storage: LocalStorage):
+    note_submitted(storage, "job-1", "http://head:8265")
+    view = look(Unlistable(storage.root))
+    assert (view.state, view.submitted.job_id, view.ended) == ("submitted", "job-1", False)
+    write_status(storage, status("interrupted"))
+    assert look(storage).state == "interrupted"
+    note_submitted(storage, "job-2", "http://head:8265")
+    assert (look(storage).state, look(storage).done) == ("submitted", 2)
+    write_status(storage, status("running"))
+    assert look(storage).state == "running"
 
 
 def test_any_other_folder_is_refused(storage: LocalStorage):

@@ -1,13 +1,17 @@
-"""`videogen submit`: what becomes of the options of `generate`, before any cluster is asked."""
+"""`videogen submit`: what becomes of the options of `generate`, and what a cluster is sent."""
 
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
+from tests.job_server import JobServer, running_job_server
+from videogen.storage import LocalStorage
 from videogen_pipelines.cli.app import run
 from videogen_pipelines.cli.generate import check_code
 from videogen_pipelines.cli.submit import parse
@@ -95,3 +99,78 @@ def test_a_cluster_with_other_code_refuses_the_job(monkeypatch: pytest.MonkeyPat
     submitted_with("0123456789ab")
     with pytest.raises(ClusterError, match=r"expected 0123456789ab.*--ship always"):
         check_code()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobServer]:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    with running_job_server() as server:
+        yield server
+
+
+def test_a_submission_from_end_to_end(
+    server: JobServer, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out"
+    rows.write_text('{"id": "a", "prompt": "red"}\n')
+    target = ["--out", str(out), "--model", str(tiny_model), "--address", server.address]
+    assert run(["submit", str(rows), *target, "--ship", "never", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (job,) = server.jobs.values()
+    assert found == {
+        "job_id": job["submission_id"],
+        "out": str(out),
+        "address": server.address,
+    }
+    command = shlex.split(job["entrypoint"])
+    assert Path(command[5]).read_text() == rows.read_text()
+    assert command[6:8] == ["--out", str(out)]
+    assert command[-2:] == ["--set", 'cluster.address="auto"']
+    assert job["runtime_env"] == {}
+
+    assert run(["status", str(out), "--json"]) == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert (seen["state"], seen["submitted"]["job_id"]) == ("submitted", job["submission_id"])
+    assert run(["logs", str(out), "--address", server.address]) == 0
+    assert capsys.readouterr().out == "what it printed\n"
+
+    assert run(["submit", str(rows), *target, "--ship", "never"]) == 2
+    assert "which works on it (RUNNING)" in capsys.readouterr().err
+    assert run(["cancel", str(out)]) == 0
+    assert job["status"] == "STOPPED"
+    assert "had not started" in capsys.readouterr().out
+
+
+def test_bad_rows_are_refused_before_anything_is_sent(
+    server: JobServer, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out"
+    rows.write_text('{"id": "a", "prompt": 5}\n')
+    target = ["--out", str(out), "--model", str(tiny_model), "--address", server.address]
+    assert run(["submit", str(rows), *target]) == 2
+    assert "line 1" in capsys.readouterr().err
+    assert server.jobs == {}
+    assert not out.exists()
+
+
+def test_a_run_that_does_not_obey_is_stopped_by_its_cluster(
+    server: JobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    from videogen_pipelines.sidecar import now
+    from videogen_pipelines.status import Coordinator, Status, write_status
+    from videogen_pipelines.submission import job_prefix
+
+    storage, at = LocalStorage(tmp_path / "out"), now()
+    name = f"{job_prefix(storage.uri)}0001"
+    server.jobs[name] = {"submission_id": name, "type": "SUBMISSION", "status": "RUNNING"}
+    server.jobs[name] |= {"entrypoint": "x", "start_time": 1}
+    coordinator = Coordinator(node="n", pid=1)
+    status = Status(
+        invocation=1, state="running", started_at=at, updated_at=at, coordinator=coordinator
+    )
+    write_status(storage, status)
+    arguments = ["cancel", storage.uri, "--timeout", "1", "--address", server.address]
+    assert run(arguments) == 3
+    assert server.jobs[name]["status"] == "STOPPED"
+    assert "still running" in capsys.readouterr().out
