@@ -284,10 +284,16 @@ class _Watch:
         if record and record.process.is_surely_dead():
             logger.warning("%s: taking over from %s, which is dead", self._place, owner)
             return lease.try_to_take(found)
+        if not self._wait or (self._first and found.tag != self._first.tag):
+            raise _held(self._place, owner)
         if self._first is None:
             self._first, self._first_seen_at = found, now_s()
-        if found.tag != self._first.tag or not self._wait:
-            raise _held(self._place, owner)
+            logger.warning(
+                "%s: waiting up to %.0f s to see whether %s still lives",
+                self._place,
+                self._times.ttl_s,
+                owner,
+            )
         if now_s() - self._first_seen_at < self._times.ttl_s:
             return False
         logger.warning(

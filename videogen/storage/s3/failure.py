@@ -185,7 +185,7 @@ def _fix(status: int, code: str, operation: str, response: Any) -> str:
         return "free some space or quota; what is committed stays valid"
     if status >= 500 or status in (409, 429):
         return "wait until the store has recovered and run again; what is committed stays valid"
-    return "check the address and the store's settings"
+    return "check the address, AWS_DEFAULT_REGION and the store's settings"
 
 
 def endpoint() -> str:

@@ -111,6 +111,26 @@ def test_local_copy_downloads_what_is_elsewhere(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_download_copies(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.create("a/b.mp4", b"x")
+    storage.download("a/b.mp4", tmp_path / "copy")
+    storage.put("a/b.mp4", b"y")
+    assert (tmp_path / "copy").read_bytes() == b"x"
+    with pytest.raises(MissingKeyError, match=r"c\.mp4"):
+        storage.download("c.mp4", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_is_written_is_counted(storage: LocalStorage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    storage.create("a", b"123")
+    storage.create("a", b"123")
+    storage.put("a", tmp_path / "file")
+    assert storage.counters.snapshot()["bytes_written"] == 8
+    assert pickle.loads(pickle.dumps(storage)).counters.snapshot()["bytes_written"] == 0
+    assert storage.conditional_writes
+
+
 def test_it_travels_to_other_processes(storage: LocalStorage) -> None:
     storage.create("x", b"x")
     assert pickle.loads(pickle.dumps(storage)).read("x") == b"x"

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from videogen.errors import StorageError
-from videogen.storage import LocalStorage
+from videogen.storage import LocalStorage, LockLostError
+from videogen.storage.lock import waiting_lock
 
 FORK = multiprocessing.get_context("fork")
 
@@ -74,6 +76,30 @@ def test_the_same_process_cannot_hold_it_twice(tmp_path: Path) -> None:
                 pass
     with storage.lock():
         pass
+
+
+def test_a_holder_whose_lock_file_is_gone_or_another_has_lost_it(tmp_path: Path) -> None:
+    with LocalStorage(tmp_path).lock() as lock:
+        lock.check()
+        assert lock.owner.startswith(f"process {os.getpid()} on ")
+        (tmp_path / ".lock").unlink()
+        for _ in range(2):
+            with pytest.raises(LockLostError, match="Fix: "):
+                lock.check()
+            (tmp_path / ".lock").touch()
+
+
+def test_waiting_locks_are_held_one_at_a_time(tmp_path: Path) -> None:
+    inside: list[int] = []
+
+    def work(number: int) -> int:
+        with waiting_lock(tmp_path / "deep" / "x.lock"):
+            inside.append(number)
+            time.sleep(0.02)
+            return len(inside) - inside.index(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(work, range(4))) == [1, 1, 1, 1]
 
 
 def test_an_error_inside_frees_it(tmp_path: Path) -> None:
