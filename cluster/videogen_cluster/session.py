@@ -22,6 +22,7 @@ from typing import Any
 import videogen
 import videogen_cluster
 from videogen.errors import VideogenError
+from videogen_cluster.chatter import quiet_stdout
 
 _TEMP_PREFIX = "vg-ray-"
 _OBJECT_STORE_BYTES = 100 * 2**20  # only small records cross processes
@@ -79,6 +80,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
             options = _joining_options()
         import ray
 
+        stack.enter_context(quiet_stdout())
         stack.callback(ray.shutdown)
         with _neutral_folder(folder), _own_sigterm(), _own_session():
             _init(address, options)
