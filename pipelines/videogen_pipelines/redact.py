@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -32,3 +33,10 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     text = _SIGNED.sub(rf"\g<1>{HIDDEN}", text)
     text = _BEARER.sub(rf"\g<1>{HIDDEN}", text)
     return _ACCESS_KEY.sub(HIDDEN, text)
+
+
+class RedactingFormatter(logging.Formatter):
+    """Of log lines: whatever a library quotes in one, no secret reaches the screen."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))

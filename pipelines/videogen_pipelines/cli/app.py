@@ -23,6 +23,7 @@ from videogen_pipelines.cli.status import status
 from videogen_pipelines.cli.submit import submit
 from videogen_pipelines.cli.train import app as train
 from videogen_pipelines.cli.verify import verify
+from videogen_pipelines.redact import RedactingFormatter
 
 app = typer.Typer(
     name="videogen",
@@ -60,7 +61,9 @@ def root(
 
     Example: videogen generate examples/prompts.jsonl --out out
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def run(arguments: list[str]) -> int:

@@ -14,6 +14,7 @@ from videogen.errors import (
     VideogenError,
     WeightsError,
 )
+from videogen_pipelines.redact import redact
 
 OK, SOME_FAILED, BAD_INPUT, ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 130
 _BAD_INPUT_ERRORS = (InvalidRequestError, ConfigError, OutputConflictError, WeightsError)
@@ -33,10 +34,10 @@ def report(error: BaseException, *, as_json: bool) -> int:
     """
     code = exit_code(error)
     if not isinstance(error, VideogenError) or os.environ.get(TRACEBACK_VARIABLE):
-        traceback.print_exception(error)
-    sys.stderr.write(f"{_message(error)}\n")
+        sys.stderr.write(redact("".join(traceback.format_exception(error))))
+    sys.stderr.write(f"{redact(_message(error))}\n")
     if as_json:
-        found = {"error": type(error).__name__, "message": str(error), "exit_code": code}
+        found = {"error": type(error).__name__, "message": redact(str(error)), "exit_code": code}
         sys.stdout.write(json.dumps(found) + "\n")
     return code
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from videogen_pipelines.redact import redact
+from videogen_pipelines.redact import RedactingFormatter, redact
 
 ENVIRONMENT = {"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG", "RAY_AUTH_TOKEN": "a1b2c3d4e5f6"}
 
@@ -42,3 +44,10 @@ def test_everything_else_stays(text: str):
 
 def test_an_empty_or_tiny_secret_does_not_blank_the_text():
     assert redact("a banana", {"AWS_SECRET_ACCESS_KEY": "a", "RAY_AUTH_TOKEN": ""}) == "a banana"
+
+
+def test_log_lines_are_redacted_whoever_wrote_them():
+    record = logging.LogRecord(
+        "botocore", logging.WARNING, "x.py", 1, "GET %s", ("http://me:pw@store/b",), None
+    )
+    assert RedactingFormatter("%(message)s").format(record) == "GET http://***@store/b"

@@ -155,6 +155,17 @@ def test_a_bug_shows_its_traceback(capsys: pytest.CaptureFixture[str]):
     assert "ZeroDivisionError: oops" in said
 
 
+def test_no_error_shows_a_password(capsys: pytest.CaptureFixture[str]):
+    try:
+        raise OSError("cannot reach http://me:pw@store")
+    except OSError as error:
+        errors.report(error, as_json=True)
+    shown = capsys.readouterr()
+    assert "store" in shown.err
+    assert "store" in shown.out
+    assert "pw@" not in shown.err + shown.out
+
+
 def test_the_traceback_of_a_known_error_can_be_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
