@@ -116,16 +116,21 @@ def place_manifest(storage: Storage, path: Path) -> str:
     return f"{storage.uri.rstrip('/')}/{key}"
 
 
-def check_reach(storage: Storage, address: str, *, shared: bool) -> None:
+def check_reach(storage: Storage, address: str, *, shared: bool, model: str | None = None) -> None:
     """Refuse a folder of this machine as the output of a cluster elsewhere.
 
     Args:
-        shared: the user says that every node sees the same folder.
+        shared: the user says that every node sees the same folders.
+        model: a preset, a folder or an address.
 
     Raises:
         ConfigError: the cluster's nodes cannot write there.
     """
-    if not isinstance(storage, LocalStorage) or shared or _is_loopback(address):
+    if shared or _is_loopback(address):
+        return
+    if model and Path(model).expanduser().is_dir():
+        logger.warning("--model %s has to be the same folder on every node of %s", model, address)
+    if not isinstance(storage, LocalStorage):
         return
     kind = _file_system(storage.root)
     if not kind.startswith(_SHARED):

@@ -78,7 +78,7 @@ def submit(
     wanted = parse(arguments)
     storage = wanted.storage()
     jobs = Jobs(address)  # first, because what follows writes
-    check_reach(storage, jobs.address, shared=shared)
+    check_reach(storage, jobs.address, shared=shared, model=wanted.params["model"])
     if check:
         wanted.check()
     request = _submission(wanted, storage, env or [], ship, python).request(jobs)

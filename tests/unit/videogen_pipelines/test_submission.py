@@ -138,7 +138,9 @@ def test_a_folder_of_this_machine_is_no_output_for_another(
     check_reach(storage, "http://head:8265", shared=True)
     monkeypatch.setattr("videogen_pipelines.submission._file_system", lambda _: "nfs4")
     check_reach(storage, "http://head:8265", shared=False)
-    assert "the same folder on every node" in caplog.text
+    assert f"{storage.uri} has to be the same folder on every node" in caplog.text
+    check_reach(storage, "http://head:8265", shared=False, model=str(storage.root.parent))
+    assert f"--model {storage.root.parent} has to be the same" in caplog.text
 
 
 def test_the_file_system_of_a_folder_is_that_of_the_innermost_mount(tmp_path: Path):
