@@ -125,15 +125,15 @@ def _init(address: str | None, options: dict[str, Any]) -> None:
 def _remedy(address: str | None, said: str) -> str:
     if address is None:
         return "check free memory and disk space."
-    with_token = (
+    copy_it = (
         "copy the token of its head (`ray get-auth-token`) to ~/.ray/auth_token of this machine or "
         "into RAY_AUTH_TOKEN, and set RAY_AUTH_MODE=token."
     )
     if any(sign in said.lower() for sign in ("401", "unauthenticated", "token")):
-        return f"the cluster asks for a token: {with_token}"
+        return f"the cluster asks for a token: {copy_it}"
     return (  # a refused token looks to Ray like a cluster that does not answer
         "check cluster.address and that the versions of Ray and Python are the same; if the "
-        f"cluster asks for a token, {with_token}"
+        f"cluster asks for a token, {copy_it}"
     )
 
 
