@@ -15,7 +15,13 @@ from videogen.errors import ConfigError
 from videogen.models.causal_conv import StreamCache
 from videogen.models.vae import Encoder, VideoVAE
 from videogen.parallel.vae_convolution import set_halo, share_weights
-from videogen.parallel.vae_exchange import NeighbourHalo, Peers, all_gather, gather
+from videogen.parallel.vae_exchange import (
+    ExchangeConv3d,
+    NeighbourHalo,
+    Peers,
+    all_gather,
+    gather,
+)
 from videogen.parallel.vae_split import ROWS, Split
 
 PerPixel = Callable[[Tensor], Tensor]
@@ -100,7 +106,7 @@ class ShardedVAE(VideoVAE):
         """Share out pictures of latent size `h w`, and have the convolutions follow."""
         split = Split.of_latents(size[0], size[1], self.peers.size)
         if split.is_active(self.peers.rank):
-            set_halo(self, NeighbourHalo(self.peers, split))
+            set_halo(self, NeighbourHalo(self.peers, split), ExchangeConv3d)
         return split
 
 

@@ -59,10 +59,10 @@ def share_weights(vae: VideoVAE) -> VideoVAE:
     return copy.deepcopy(vae, {id(parameter): parameter for parameter in vae.parameters()})
 
 
-def set_halo(module: nn.Module, halo: Halo) -> None:
+def set_halo(module: nn.Module, halo: Halo, kind: type[HaloConv3d] = HaloConv3d) -> None:
     """Have every convolution in `module`, which is changed, take its borders from `halo`."""
     for convolution in module.modules():
         if isinstance(convolution, CausalConv3d):
-            convolution.__class__ = HaloConv3d
+            convolution.__class__ = kind
             assert isinstance(convolution, HaloConv3d)
             convolution.halo = halo

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from videogen.models.config import VAEConfig
 from videogen.models.vae import VideoVAE
+from videogen.parallel.communicator import Message
 
 TOLERANCE = 1e-5
 
@@ -25,15 +26,20 @@ class Threads:
         self.sent_bytes: Counter[str] = Counter()
 
     def exchange(
-        self,
-        sends: Sequence[tuple[Tensor, int]],
-        receives: Sequence[tuple[Tensor, int]],
-        operation: str = "exchange",
+        self, sends: Sequence[Message], receives: Sequence[Message], operation: str = "exchange"
     ) -> None:
+        self.start_exchange(sends, receives, operation)()
+
+    def start_exchange(
+        self, sends: Sequence[Message], receives: Sequence[Message], operation: str
+    ) -> Callable[[], None]:
         for tensor, rank in sends:
             assert tensor.is_contiguous()
             self.sent_bytes[operation] += tensor.nbytes
             self.mail[self.rank, rank].put(tensor.clone())
+        return lambda: self._receive(receives)
+
+    def _receive(self, receives: Sequence[Message]) -> None:
         for place, rank in receives:
             found = self.mail[rank, self.rank].get(timeout=20)
             assert (place.shape, place.dtype) == (found.shape, found.dtype)
