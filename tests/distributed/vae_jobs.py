@@ -65,8 +65,7 @@ def make_frames(rank: Rank, degrees: tuple[int, int], latents: np.ndarray) -> li
 
 
 # On the CPU torch takes another convolution, with half the workspace, where b·c·t·h > 20,480.
-# This has
-# so few channels that neither the whole picture nor a part of it is as large.
+# This VAE has so few channels that neither the whole picture nor a part of it is as large.
 NARROW = VAEConfig(
     latent_channels=4,
     widths=(8, 8, 8),
