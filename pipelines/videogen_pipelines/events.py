@@ -110,20 +110,6 @@ def read_events(storage: Storage, epoch: int | None = None) -> Iterator[Event]:
         yield from _events(storage, key)
 
 
-def last_events(storage: Storage, count: int, epoch: int | None = None) -> list[Event]:
-    """The last `count` events, oldest first, reading no more segments than that takes.
-
-    Raises:
-        StorageError: the storage failed.
-    """
-    found: list[Event] = []
-    for key in sorted(_segments(storage, epoch), reverse=True):
-        if len(found) >= count:
-            break
-        found = [*_events(storage, key), *found]
-    return found[-count:]
-
-
 class EventTail:
     """Reads on where it stopped, without listing again what it has read."""
 
@@ -132,7 +118,7 @@ class EventTail:
         self._last: tuple[int, int] | None = None
 
     def skip(self, count: int) -> list[Event]:
-        """Jump to the end; returns the last `count` events."""
+        """Jump to the end; returns the last `count` events, reading no more than that takes."""
         keys = sorted(_segments(self._storage))
         if keys:
             self._last = _numbers(keys[-1])
