@@ -5,6 +5,7 @@ VENV ?= .venv
 OUT ?= out/demo
 PYTEST_ARGS ?=
 BENCH_PROMPTS ?= examples/prompts.txt
+SOAK_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -12,7 +13,7 @@ SOURCES := videogen cluster pipelines scripts tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lint-style lint-format lint-types lint-layers format bench \
+.PHONY: help setup demo test lint lint-style lint-format lint-types lint-layers format bench soak \
 	constraints clean
 
 help: ## list the targets
@@ -58,6 +59,9 @@ format: setup ## rewrite the sources in the project's style
 bench: setup ## measure time and memory on this machine
 	$(BIN)/python -m pytest -m benchmark -s $(PYTEST_ARGS)
 	$(BIN)/python scripts/bench_throughput.py $(BENCH_PROMPTS)
+
+soak: setup ## kill, stop and starve a run for twenty minutes (SOAK_ARGS="--minutes 60")
+	$(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)
 
 constraints: setup ## record the versions that are installed now in constraints.txt
 	@{ sed '/^[^#]/,$$d' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
