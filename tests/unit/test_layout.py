@@ -38,6 +38,7 @@ MAKE_COMMAND = re.compile(r"^\s*(?:\$ )?make ((?:[a-z][a-z-]* ?)+)", re.MULTILIN
 BARE_PACKAGES = (
     "videogen.models",
     "videogen.diffusion",
+    "videogen.parallel",
     "videogen.training",
     "videogen.shapes",
 )
