@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from videogen.diffusion.denoiser import Denoiser, as_denoiser
 from videogen.diffusion.guidance import Halves, one_by_one, with_guidance
@@ -96,6 +97,13 @@ def make_denoiser(case: Case, dit: SpacetimeDiT, halves: Halves = one_by_one) ->
         for seed in (3, 4)
     )
     return with_guidance(conditional, unconditional, 2.0, halves=halves)
+
+
+def count_flops(case: Case, dit: SpacetimeDiT) -> int:
+    """Operations of one forward in this process."""
+    with FlopCounterMode(display=False) as counter:
+        dit(make_latents(case), torch.full((case.batch,), 500.0), make_text(case, 3))
+    return counter.get_total_flops()
 
 
 def _normal(seed: int, *shape: int) -> Tensor:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from tests.distributed.cases import Case, make_denoiser, make_dit, make_latents, make_sigma
+import numpy as np
+import torch
+from torch import Tensor
+
+import videogen
+from tests.distributed.cases import (
+    Case,
+    count_flops,
+    make_denoiser,
+    make_dit,
+    make_latents,
+    make_sigma,
+)
 from tests.distributed.pool import Rank
+from videogen.diffusion.denoiser import Denoiser
 from videogen.diffusion.guidance import one_by_one
-from videogen.parallel.apply import parallelize
-from videogen.parallel.halves import SplitHalves
+from videogen.parallel.apply import parallelize, parallelize_generator
+from videogen.parallel.halves import OverlappedHalves, SplitHalves
+
+Snapshot = dict[str, dict[str, float]]
 
 
 def denoise(rank: Rank, case: Case) -> np.ndarray:
@@ -19,8 +34,54 @@ def denoise(rank: Rank, case: Case) -> np.ndarray:
     return make_denoiser(case, dit, halves)(make_latents(case), make_sigma(case)).numpy()
 
 
-def traffic(rank: Rank, case: Case) -> dict[str, dict[str, float]]:
+def denoise_overlapped(rank: Rank, case: Case) -> tuple[bool, Snapshot, Snapshot]:
+    """Whether overlapping the halves changes no bit, and what each way sends."""
+    mesh = rank.mesh(1, case.seq_degree)
+    dit, x, sigma = parallelize(make_dit(case), mesh), make_latents(case), make_sigma(case)
+    with torch.inference_mode():
+        plain = make_denoiser(case, dit)(x, sigma)
+        before = mesh.counters.snapshot()
+        mesh.counters.reset()
+        overlapped = make_denoiser(case, dit, OverlappedHalves(mesh))(x, sigma)
+    return torch.equal(plain, overlapped), before, mesh.counters.snapshot()
+
+
+def fail_overlapped(rank: Rank, failing: int) -> str:
+    """How an error in one half comes out."""
+    mesh = rank.mesh(1, 2)
+
+    def half(index: int) -> Denoiser:
+        def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
+            whole = mesh.seq.all_to_all(x, (0, (1, 1)), (1, (1, 1)), "test")
+            if index == failing:
+                raise ValueError(f"half {index}")
+            return whole
+
+        return denoiser
+
+    try:
+        OverlappedHalves(mesh)(half(0), half(1), torch.zeros(2, 1), torch.tensor(1.0))
+    except ValueError as error:
+        return str(error)
+    return "none"
+
+
+def traffic(rank: Rank, case: Case) -> Snapshot:
     """What one guided evaluation sends."""
     mesh = rank.mesh(case.cfg_degree, case.seq_degree)
     denoise(rank, case)
     return mesh.counters.snapshot()
+
+
+def flops(rank: Rank, case: Case) -> int:
+    """What one forward computes."""
+    dit = parallelize(make_dit(case), rank.mesh(1, case.seq_degree))
+    return count_flops(case, dit)
+
+
+def make_clip(rank: Rank, case: Case, fields: dict[str, Any]) -> tuple[np.ndarray, Snapshot]:
+    """Latents of one clip of the default model, and what making them sends."""
+    mesh = rank.mesh(case.cfg_degree, case.seq_degree)
+    generator = parallelize_generator(videogen.load("default", device="cpu"), mesh)
+    latents = generator.denoise(generator.resolve(**fields))
+    return latents.numpy(), mesh.counters.snapshot()

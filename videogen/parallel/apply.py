@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from videogen.errors import ConfigError
 from videogen.models.blocks import SelfAttention
 from videogen.models.dit import SpacetimeDiT
-from videogen.parallel.halves import SplitHalves
+from videogen.models.vae import to_bytes
+from videogen.parallel.halves import OverlappedHalves, SplitHalves
 from videogen.parallel.layout import ShardedLayout
 from videogen.parallel.mesh import Mesh
 from videogen.parallel.switch import install_switch
 from videogen.parallel.ulysses import SequenceAttention
+from videogen.parallel.vae import parallelize_vae
 
 if TYPE_CHECKING:
     from videogen.generator import VideoGenerator
@@ -47,16 +50,22 @@ def parallelize(model: SpacetimeDiT, mesh: Mesh, ulysses_degree: int | None = No
 
 
 def parallelize_generator(
-    generator: VideoGenerator, mesh: Mesh, ulysses_degree: int | None = None
+    generator: VideoGenerator,
+    mesh: Mesh,
+    ulysses_degree: int | None = None,
+    overlap: bool | None = None,
 ) -> VideoGenerator:
     """Have the ranks of a mesh make clips together.
 
     All ranks then call `denoise` with the same requests in the same order. Noise depends on seed
-    and frame alone, so all ranks draw the same, and all get the latents that one rank would.
+    and frame alone, so all ranks draw the same, and all get the latents that one rank would. So
+    they do with `decode`, all reading to its end; frames come out on the first rank alone.
 
     Args:
         generator: altered in place; the same model on every rank.
         ulysses_degree: see `parallelize`.
+        overlap: where the halves of guidance are not on ranks of their own, compute one while the
+            tokens of the other travel, at twice the memory. None does so on GPUs.
 
     Raises:
         ConfigError: see `parallelize`.
@@ -64,6 +73,11 @@ def parallelize_generator(
     parallelize(generator.model.dit, mesh, ulysses_degree)
     if mesh.cfg.size > 1:
         generator.halves = SplitHalves(mesh.cfg)
+    elif mesh.seq.size > 1 and (generator.device.type == "cuda" if overlap is None else overlap):
+        generator.halves = OverlappedHalves(mesh)
+    if mesh.gang.size > 1:
+        vae = parallelize_vae(generator.model.vae, mesh.gang, finish=to_bytes)
+        generator.model = replace(generator.model, vae=vae)
     return generator
 
 

@@ -31,15 +31,18 @@ class Communicator:
         ranks: Sequence[int],
         group: dist.ProcessGroup | None,
         counters: Counters,
+        meanwhile: Callable[[], None],
     ) -> None:
-        """Talk within `group`, which holds the global `ranks` in this order, this one at `rank`."""
+        """Talk within `group`, which holds the global `ranks` in this order, this one at `rank`.
+
+        Args:
+            meanwhile: called between the start and the end of every all-to-all.
+        """
         self.axis = axis
         self.rank = rank
         self.ranks = tuple(ranks)
         self.counters = counters
-        self.meanwhile: Callable[[], None] | None = None
-        """Called between the start and the end of an all-to-all: what may run in its shadow."""
-        self._group = group
+        self._group, self._meanwhile = group, meanwhile
 
     @property
     def size(self) -> int:
@@ -132,8 +135,7 @@ class Communicator:
                 group=self._group,
                 async_op=True,
             )
-        if self.meanwhile is not None:
-            self.meanwhile()
+        self._meanwhile()
         with self.counters.waiting(self.axis, operation, packed.device):
             assert work is not None
             work.wait()

@@ -6,7 +6,7 @@ that talk most stand side by side. NCCL connects GPUs and gloo CPUs; everything 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import torch
@@ -98,7 +98,8 @@ class Mesh:
         self._timeout = timedelta(seconds=timeout_s)
         self._subdivided: dict[int, tuple[Communicator, Communicator]] = {}
         half, share = divmod(self.rank, seq_degree)
-        self._alone = Communicator("seq", 0, (self.rank,), None, self.counters)
+        self.meanwhile: Callable[[], None] | None = None
+        self._alone = self._connect("seq", [self.rank])
         self.gang = self._connect("gang", range(cfg_degree * seq_degree))
         self.cfg = self._connect("cfg", [h * seq_degree + share for h in range(cfg_degree)])
         self.seq = self._connect("seq", [half * seq_degree + s for s in range(seq_degree)])
@@ -135,7 +136,12 @@ class Mesh:
         if len(ranks) > 1:
             group = dist.new_group([*ranks], timeout=self._timeout, use_local_synchronization=True)
             assert isinstance(group, dist.ProcessGroup)
-        return Communicator(axis, list(ranks).index(self.rank), ranks, group, self.counters)
+        place = list(ranks).index(self.rank)
+        return Communicator(axis, place, ranks, group, self.counters, self._do_meanwhile)
+
+    def _do_meanwhile(self) -> None:
+        if self.meanwhile is not None:
+            self.meanwhile()
 
 
 def _place() -> tuple[int, int]:

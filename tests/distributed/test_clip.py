@@ -1,0 +1,77 @@
+"""A clip of the default model made by a gang is the clip that one rank makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import videogen
+from tests.distributed import jobs
+from tests.distributed.cases import Case
+from tests.distributed.pool import RankPool
+from videogen.generator import VideoGenerator
+
+pytestmark = pytest.mark.distributed
+
+PROMPT = {"prompt": "a red circle moving right on a blue background", "seed": 11}
+MIN_PSNR_DB = 60.0
+
+
+@pytest.fixture(scope="module")
+def alone() -> VideoGenerator:
+    return videogen.load("default", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def expected(alone: VideoGenerator) -> np.ndarray:
+    return pixels(alone, alone.denoise(alone.resolve(**PROMPT)).numpy())
+
+
+def pixels(generator: VideoGenerator, latents: np.ndarray) -> np.ndarray:
+    frames = np.concatenate([*generator.decode(torch.from_numpy(latents))])
+    return frames.astype(np.float64)
+
+
+def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
+    error = ((a - b) ** 2).mean()
+    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+@pytest.mark.parametrize("cfg_degree", [1, 2])
+@pytest.mark.parametrize("seq_degree", [1, 2, 3, 4])
+def test_the_clip_is_the_same_at_every_degree(
+    ranks: RankPool,
+    alone: VideoGenerator,
+    expected: np.ndarray,
+    seq_degree: int,
+    cfg_degree: int,
+) -> None:
+    case = Case(cfg_degree=cfg_degree, seq_degree=seq_degree)
+    made = ranks.run(jobs.make_clip, case.num_ranks, case=case, fields=PROMPT)
+    first = made[0][0]
+    assert all(np.array_equal(first, latents) for latents, _ in made)
+    assert psnr_db(pixels(alone, first), expected) >= MIN_PSNR_DB
+
+
+@pytest.mark.parametrize(
+    ("fields", "num_exchanges"),
+    [
+        ({}, 4),
+        ({"guidance_interval": (0.0, 0.5)}, 2),
+        ({"guidance_rescale": 0.7}, 4),
+        ({"guidance_scale": 1.0}, 0),
+        ({"sampler": "heun"}, 7),
+        ({"sampler": "ddpm"}, 4),
+    ],
+)
+def test_guidance_on_two_ranks_is_that_on_one(
+    ranks: RankPool, alone: VideoGenerator, fields: dict[str, Any], num_exchanges: int
+) -> None:
+    fields = PROMPT | {"num_inference_steps": 4} | fields
+    expected = alone.denoise(alone.resolve(**fields)).numpy()
+    for latents, sent in ranks.run(jobs.make_clip, 2, case=Case(cfg_degree=2), fields=fields):
+        np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-5)
+        assert sent.get("cfg.exchange", {"calls": 0})["calls"] == num_exchanges
