@@ -107,8 +107,9 @@ def _preference(candidate: Candidate) -> tuple[int, int]:
 
 
 def _with_idle_gpus(smallest: Candidate, quick: list[Candidate], goal: Goal) -> Candidate:
-    """Where there are fewer clips than replicas, larger gangs, so long as they are faster."""
-    wide = [each for each in quick if goal.num_gpus // each.degrees.num_ranks >= goal.num_clips]
+    """Of the gangs that leave as many clips to be made at once, the fastest."""
+    at_once = min(smallest.replicas, goal.num_clips)
+    wide = [each for each in quick if each.replicas >= at_once]
     return min([smallest, *wide], key=lambda each: (each.total_s, _preference(each)))
 
 
@@ -270,14 +271,20 @@ def _reasons(
         else:
             reasons.append(f"{_named(each.degrees)} takes {each.clip_s:.3g} s a clip, too long")
     reasons.append(
-        f"{_named(smallest.degrees)} is the smallest gang that does: {smallest.replicas} replicas"
+        f"{_named(smallest.degrees)} is the smallest gang that does: "
+        f"{_counted(smallest.replicas, 'replica')}"
     )
     if best is not smallest:
+        idle = goal.num_gpus - smallest.degrees.num_ranks * min(smallest.replicas, goal.num_clips)
         reasons.append(
-            f"{goal.num_clips} clips leave GPUs idle: {_named(best.degrees)} makes one in "
+            f"{_counted(idle, 'GPU')} would be idle then: {_named(best.degrees)} makes a clip in "
             f"{best.clip_s:.3g} s instead of {smallest.clip_s:.3g} s"
         )
     return tuple(reasons)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _named(degrees: Degrees) -> str:

@@ -17,6 +17,7 @@ from videogen_pipelines.cli.doctor import doctor
 from videogen_pipelines.cli.generate import generate
 from videogen_pipelines.cli.logs import logs
 from videogen_pipelines.cli.models import models
+from videogen_pipelines.cli.plan import plan
 from videogen_pipelines.cli.retry import retry
 from videogen_pipelines.cli.show import show
 from videogen_pipelines.cli.status import status
@@ -40,6 +41,7 @@ app.command()(retry)
 app.command()(verify)
 app.command()(show)
 app.command()(models)
+app.command()(plan)
 app.command()(doctor)
 app.add_typer(train, name="train")
 

@@ -42,9 +42,22 @@ def test_the_smallest_seq_degree_that_fits():
 
     choice = plan(clip, gpu, Goal(num_gpus=8, num_clips=100))
 
-    assert (choice.best.degrees.cfg, choice.best.degrees.seq, choice.best.replicas) == (1, 3, 2)
     assert choice.reasons[0].startswith("cfg 1 × seq 1 needs")
-    assert len(choice.reasons) == 4
+    assert "cfg 1 × seq 3 is the smallest gang that does: 2 replicas" in choice.reasons
+    assert choice.best.replicas == 2
+
+
+def test_gpus_left_over_by_a_gang_join_it():
+    clip = large()
+    gpu = H100.with_memory(memory_for(clip, Degrees(1, 3)))
+
+    def chosen(num_gpus: int) -> tuple[int, int, int]:
+        best = plan(clip, gpu, Goal(num_gpus=num_gpus, num_clips=100)).best
+        return best.degrees.cfg, best.degrees.seq, best.replicas
+
+    assert chosen(3) == (1, 3, 1)
+    assert chosen(5) == (1, 5, 1)
+    assert chosen(6) == (1, 3, 2)
 
 
 def test_cfg_comes_before_seq_where_decoding_is_what_does_not_fit():
@@ -71,7 +84,7 @@ def test_gpus_that_would_be_idle_make_clips_faster():
 
     assert choice.best.replicas == 2
     assert (choice.best.degrees.cfg, choice.best.degrees.seq) == (2, 2)
-    assert "2 clips leave GPUs idle" in choice.reasons[-1]
+    assert choice.reasons[-1].startswith("6 GPUs would be idle then: cfg 2 × seq 2 makes")
 
 
 def test_what_does_not_fit_at_all_says_how_much_is_missing():

@@ -1,0 +1,142 @@
+"""From a model and its clips to what `videogen.parallel.planner` asks for, and its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from videogen.defaults import sampling_defaults
+from videogen.errors import ConfigError
+from videogen.models.presets import count_parameters
+from videogen.models.spec import ModelSpec
+from videogen.parallel.planner import Candidate, Choice
+from videogen.parallel.planner_work import ClipDemand
+from videogen_pipelines.inputs import ManifestInputs
+from videogen_pipelines.manifest import InvalidRow
+
+_UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30}
+_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipKind:
+    """What decides what a clip costs."""
+
+    num_frames: int
+    height: int
+    width: int
+    num_inference_steps: int
+    """Evaluations of the denoiser; the sampler `heun` takes two a step."""
+    is_guided: bool
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> ClipKind:
+        """Read it from the fields of a `ClipRequest`."""
+        return cls(
+            fields["num_frames"],
+            fields["height"],
+            fields["width"],
+            fields["num_inference_steps"] * (2 if fields["sampler"] == "heun" else 1),
+            fields["guidance_scale"] != 1,
+        )
+
+    @property
+    def num_pixels(self) -> int:
+        return self.num_frames * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Clips:
+    """How many clips there are, and the largest of them."""
+
+    count: int
+    largest: ClipKind
+
+
+def clips_of_manifest(path: str, spec: ModelSpec) -> Clips:
+    """Count the clips of a manifest.
+
+    Raises:
+        InvalidRequestError: rows are bad; names all of them.
+        ConfigError: there are no rows.
+    """
+    inputs = ManifestInputs(path, sampling_defaults(spec.name, spec.sampling), spec.check_size)
+    kinds: Counter[ClipKind] = Counter()
+    for request in inputs.requests(inputs.check()):
+        if not isinstance(request, InvalidRow):
+            kinds[ClipKind.of(request.model_dump())] += 1
+    if not kinds:
+        raise ConfigError(f"manifest: got no rows in {path}, expected at least one prompt.")
+    largest = max(kinds, key=lambda kind: (kind.num_pixels, kind.num_inference_steps))
+    return Clips(kinds.total(), largest)
+
+
+def clips_of_size(spec: ModelSpec, count: int, said: Mapping[str, Any]) -> Clips:
+    """`count` clips with the model's own defaults, but for the fields that are said.
+
+    Raises:
+        InvalidRequestError: the model cannot make clips of that size.
+    """
+    own = sampling_defaults(spec.name, spec.sampling).model_dump()
+    kind = ClipKind.of(own | {key: value for key, value in said.items() if value is not None})
+    spec.check_size(kind.num_frames, kind.height, kind.width)
+    return Clips(count, kind)
+
+
+def clip_demand(spec: ModelSpec, kind: ClipKind, dtype: torch.dtype) -> ClipDemand:
+    """What one clip asks of a gang; a pretrained text encoder is not counted."""
+    parameters = count_parameters(spec)
+    return ClipDemand(
+        dit=spec.dit,
+        vae=spec.vae,
+        num_frames=kind.num_frames,
+        height=kind.height,
+        width=kind.width,
+        num_text_tokens=spec.text.max_tokens,
+        num_inference_steps=kind.num_inference_steps,
+        is_guided=kind.is_guided,
+        dtype=dtype,
+        num_dit_parameters=parameters.dit,
+        num_vae_parameters=parameters.vae,
+        num_text_parameters=parameters.text or 0,
+    )
+
+
+def parse_bytes(text: str) -> int:
+    """`80GB` and `80 GiB` as a number of bytes.
+
+    Raises:
+        ConfigError: it is no number with a unit.
+    """
+    found = _AMOUNT.fullmatch(text.strip())
+    units = {unit.lower(): size for unit, size in _UNITS.items()}
+    if found is None or found[2].lower() not in units:
+        raise ConfigError(
+            f"gpu_memory: got '{text}', expected a number and one of {', '.join(_UNITS)}, "
+            "such as 80GB."
+        )
+    return int(float(found[1]) * units[found[2].lower()])
+
+
+def choice_to_dict(choice: Choice) -> dict[str, Any]:
+    """JSON types only."""
+    return {
+        "best": candidate_to_dict(choice.best),
+        "reasons": list(choice.reasons),
+        "candidates": [candidate_to_dict(each) for each in choice.candidates],
+    }
+
+
+def candidate_to_dict(candidate: Candidate) -> dict[str, Any]:
+    """JSON types only."""
+    plain = dataclasses.asdict(candidate)
+    degrees = plain.pop("degrees")
+    names = {"cfg": "cfg_degree", "seq": "seq_degree", "ulysses": "ulysses_degree"}
+    plain["memory"]["peak"] = candidate.memory.peak
+    return {**{names[key]: value for key, value in degrees.items()}, **plain}
