@@ -46,7 +46,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.refilled = 0
 
     @initialize(
-        gangs=st.integers(0, 3),
+        gangs=st.integers(0, 2),
         attempts=st.integers(1, 4),
         in_flight=st.integers(1, 3),
         capacity=st.integers(1, 6),
@@ -70,10 +70,9 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert decision.item_id not in self.ended, "ended twice"
                 self.ended[decision.item_id] = decision
 
-    def pick(self, gang: int) -> int | None:
-        """One of the gangs that are still part of the run."""
-        usable = sorted(set(range(self.num_gangs)) - self.gone)
-        return usable[gang % len(usable)] if usable else None
+    def usable(self) -> list[int]:
+        """The gangs that are still part of the run."""
+        return sorted(set(range(self.num_gangs)) - self.gone)
 
     def take_from(self, gang: int) -> list[Lease]:
         """Forget what a gang holds, as it goes."""
@@ -87,51 +86,82 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.scheduler.draining)
     @rule()
     def offer(self) -> None:
-        if self.scheduler.room():
+        for _ in range(min(3, self.scheduler.room())):
             self.offered.append(f"item-{len(self.offered)}")
             self.scheduler.offer(self.offered[-1], {})
 
-    @precondition(lambda self: self.num_gangs < 12)
+    @precondition(lambda self: len(self.usable()) < 3)
     @rule()
     def a_node_joins(self) -> None:
         assert self.scheduler.add_gang() == self.num_gangs, "an index was used again"
         self.num_gangs += 1
 
-    @rule(gang=st.integers(0, 11))
-    def build(self, gang: int) -> None:
-        chosen = self.pick(gang)
-        if chosen in self.scheduler.buildable_gangs(self.now):
-            self.scheduler.gang_ready(chosen)
-            self.up.add(chosen)
-            self.on_hold.discard(chosen)
+    @precondition(lambda self: set(self.usable()) - self.up)
+    @rule(data=st.data())
+    def build(self, data: st.DataObject) -> None:
+        gang = data.draw(st.sampled_from(sorted(set(self.usable()) - self.up)))
+        if gang in self.scheduler.buildable_gangs(self.now):
+            self.scheduler.gang_ready(gang)
+            self.up.add(gang)
 
-    @rule(gang=st.integers(0, 11), is_held=st.booleans())
-    def a_node_is_to_leave(self, gang: int, is_held: bool) -> None:
-        chosen = self.pick(gang)
-        if chosen in self.up:
-            self.scheduler.hold(chosen, is_held)
-            (self.on_hold.add if is_held else self.on_hold.discard)(chosen)
+    @precondition(lambda self: set(self.usable()) - self.up)
+    @rule(data=st.data(), error_class=st.sampled_from(GANG_ERRORS))
+    def fail_to_start(self, data: st.DataObject, error_class: ErrorClass) -> None:
+        gang = data.draw(st.sampled_from(sorted(set(self.usable()) - self.up)))
+        if gang in self.scheduler.buildable_gangs(self.now):
+            self.note(self.scheduler.gang_lost(gang, Failure(error_class, "x"), self.now))
+            assert gang not in self.scheduler.buildable_gangs(self.now), "rebuilt without a pause"
 
-    @rule(gang=st.integers(0, 11))
-    def a_gang_is_one_too_many(self, gang: int) -> None:
-        chosen = self.pick(gang)
-        if chosen is not None:
-            self.take_from(chosen)
-            no_room = Failure(ErrorClass.CANCELLED, "x")
-            self.note(self.scheduler.retire(chosen, no_room, self.now))
-            self.gone.add(chosen)
+    @precondition(lambda self: self.up)
+    @rule(data=st.data(), is_held=st.booleans())
+    def a_node_is_to_leave(self, data: st.DataObject, is_held: bool) -> None:
+        gang = data.draw(st.sampled_from(sorted(self.up)))
+        self.scheduler.hold(gang, is_held)
+        (self.on_hold.add if is_held else self.on_hold.discard)(gang)
 
-    @rule(gang=st.integers(0, 11))
-    def lease(self, gang: int) -> None:
-        chosen = self.pick(gang)
-        lease = None if chosen is None else self.scheduler.lease(chosen, self.now)
+    @precondition(lambda self: self.up)
+    @rule(data=st.data(), error_class=st.sampled_from(GANG_ERRORS))
+    def lose_an_idle_gang(self, data: st.DataObject, error_class: ErrorClass) -> None:
+        gang = data.draw(st.sampled_from(sorted(self.up)))
+        if not self.scheduler.leases(gang):
+            self.take_from(gang)
+            self.note(self.scheduler.gang_lost(gang, Failure(error_class, "x"), self.now))
+
+    @precondition(lambda self: len(self.usable()) > 2)
+    @rule(data=st.data())
+    def a_gang_is_one_too_many(self, data: st.DataObject) -> None:
+        gang = data.draw(st.sampled_from(self.usable()))
+        self.take_from(gang)
+        self.note(self.scheduler.retire(gang, Failure(ErrorClass.CANCELLED, "x"), self.now))
+        self.gone.add(gang)
+
+    @precondition(lambda self: self.up)
+    @rule(data=st.data())
+    def lease(self, data: st.DataObject) -> None:
+        gang = data.draw(st.sampled_from(sorted(self.up)))
+        lease = self.scheduler.lease(gang, self.now)
         if lease is not None:
-            assert chosen in self.up - self.on_hold
+            assert gang not in self.on_hold
             assert lease.item_id not in self.ended
             assert lease.attempt <= self.scheduler.limits.max_attempts
             running = [held for held in self.held.values() if held.item_id == lease.item_id]
             assert not running, "leased twice at once"
             self.held[lease.number] = lease
+
+    @rule()
+    def run_on(self) -> None:
+        """What a driver does after every event."""
+        while len(self.usable()) < 2:
+            self.a_node_joins()
+        self.now += 100.0
+        for gang in set(self.usable()) - self.up:
+            self.scheduler.gang_ready(gang)
+            self.up.add(gang)
+        if not self.scheduler.draining:
+            self.offer()
+        for gang in [*self.up, *self.up]:
+            if lease := self.scheduler.lease(gang, self.now):
+                self.held[lease.number] = lease
 
     @rule(seconds=st.floats(0.0, 100.0))
     def wait(self, seconds: float) -> None:
@@ -153,11 +183,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.charged[lease.item_id] += POLICIES[error_class].charged and is_live
         self.note([self.scheduler.failed(lease, Failure(error_class, "x"), self.now)])
 
-    @rule(gang=st.integers(0, 11), error_class=st.sampled_from(GANG_ERRORS), seen=st.booleans())
-    def lose(self, gang: int, error_class: ErrorClass, seen: bool) -> None:
-        chosen = self.pick(gang)
-        if chosen is None:
-            return
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), error_class=st.sampled_from(GANG_ERRORS), seen=st.booleans())
+    def lose(self, data: st.DataObject, error_class: ErrorClass, seen: bool) -> None:
+        chosen = data.draw(st.sampled_from(sorted({held.gang for held in self.held.values()})))
         lost = self.take_from(chosen)
         for lease in lost:
             # A death in company may go uncharged once, when it would have been the last attempt.
@@ -182,7 +211,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def late_completion(self, data: st.DataObject) -> None:
         self.note([self.scheduler.completed(data.draw(st.sampled_from(self.old)), {})])
 
-    @precondition(lambda self: len(self.offered) > 3)
+    @precondition(lambda self: len(self.offered) > 12)
     @rule()
     def drain(self) -> None:
         self.scheduler.drain()
@@ -237,7 +266,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.close()
         for lease in list(self.held.values()):
             self.note([self.scheduler.completed(lease, {})])
-        if self.pick(0) is None:
+        if not self.usable():
             self.a_node_joins()
         for gang in set(range(self.num_gangs)) - self.gone:
             self.scheduler.gang_ready(gang)
@@ -253,6 +282,6 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 SchedulerMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=70, deadline=None
+    max_examples=200, stateful_step_count=60, deadline=None
 )
 TestScheduler = SchedulerMachine.TestCase
