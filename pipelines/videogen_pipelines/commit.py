@@ -290,6 +290,19 @@ def _set_aside(storage: Storage, key: str, path: Path, digest: str, error: Media
     logger.warning("%s/%s is damaged (%s); moved to %s", storage.uri, key, error, aside)
 
 
+def stored_sha256(storage: Storage, key: str) -> str | None:
+    """SHA-256 of what is stored under `key`, in hex; None if nothing is.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        with local_copy(storage, key) as path:
+            return sha256_of(path)
+    except MissingKeyError:
+        return None
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hex.
 

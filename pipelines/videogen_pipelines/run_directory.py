@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from videogen.errors import OutputConflictError, StorageError
 from videogen.storage import Lock, LockLostError, Storage
 from videogen_pipelines import committed as commits
-from videogen_pipelines.commit import Inspect, adopt_clip, inspect_clip
+from videogen_pipelines.commit import Inspect, adopt_clip, inspect_clip, stored_sha256
 from videogen_pipelines.ledger import LedgerWriter, failure_record, next_epoch, read_ledger
 from videogen_pipelines.results import Outcomes, ResultRow, ResultsWriter, RunCounts
 from videogen_pipelines.run_record import RunRecord, is_continued, write_run_record
@@ -252,7 +252,8 @@ class RunDirectory:
         is_same = (success.rows, success.done) == (num_rows, num_done)
         if not is_same or not is_continued(self.storage, self._record, success.invocation):
             return None
-        return success.counts if all(map(self.storage.exists, success.files)) else None
+        stand = (stored_sha256(self.storage, key) == d for key, d in success.files.items())
+        return success.counts if all(stand) else None
 
     def finish(self, rows: Iterable[ResultRow]) -> RunCounts:
         """Write `results/`, `errors.jsonl` and, if every row is a clip or a failure, `_SUCCESS`.

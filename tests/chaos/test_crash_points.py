@@ -60,10 +60,14 @@ COORDINATOR_POINTS = {
     "record": "run.json",
     "ledger": "ledger/",
     "results": "results/",
-    "errors": "errors.jsonl",
     "success": "_SUCCESS",
 }
-MODES = ("alone", "crash", "other before", "other after")
+
+
+def modes_of(fault: str) -> list[str]:
+    """What else happens: a crash right after the write, or all of another writer around it."""
+    is_forwarded = FAULTS[fault][0] in ("pass", "lose_reply")
+    return ["alone", "crash", "other before", *(["other after"] if is_forwarded else [])]
 
 
 class Crash(BaseException):
@@ -188,8 +192,6 @@ def schedule(
     """Let `fault` happen to the next write at `point`, with all of `other` before or after it."""
     action, options = FAULTS[fault]
     hooks = {"other before": {"before": other}, "other after": {"after": other}}.get(mode, {})
-    if action in ("refuse", "truncate_request") and "after" in hooks:
-        hooks = {"before": other}  # nothing is forwarded that anything could come after
     proxy.add(action, method="PUT", path=f"/{point}", **options, **hooks)
 
 
@@ -234,7 +236,7 @@ def test_ranks(
     ours, theirs = clips_of("ours"), clips_of("theirs")
     names: list[str] = []
     for point, prefix in RANK_POINTS.items():
-        for mode in MODES:
+        for mode in modes_of(fault):
             name = f"{point}-{mode.replace(' ', '-')}"
             names.append(name)
             other = partial(commit, store.direct, theirs, name, "theirs")
@@ -267,7 +269,7 @@ def test_coordinators(
     """One dies, or is overtaken between its look at the lock and its write; another goes on."""
     ours, theirs = clips_of("ours"), clips_of("theirs")
     prefix = COORDINATOR_POINTS[point]
-    for mode in MODES:
+    for mode in modes_of(fault):
         here = store.below(mode)
         mortal = here.mortal(prefix if mode == "crash" else None)
 
@@ -290,7 +292,57 @@ def test_coordinators(
 def _endings(point: str, fault: str, mode: str) -> tuple[type[BaseException], ...]:
     """How the first coordinator may end other than well."""
     # No store refuses a write that has no condition like this; should one do so, the run ends.
-    is_refused = fault == "412" and point in ("results", "errors")
+    is_refused = fault == "412" and point == "results"
     died = (Crash,) if mode == "crash" else ()
     overtaken = (LockLostError,) if mode.startswith("other") and point != "success" else ()
     return (*died, *overtaken, *((StorageError,) if is_refused else ()))
+
+
+class Leased(S3Storage):
+    """A store with a lease of its own that lasts a second."""
+
+    def __init__(self, uri: str, requests: Requests) -> None:
+        super().__init__(uri, QUICK, ENFORCES)
+        self._requests = requests
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_leases(
+    store: Store,
+    proxy: FaultProxy,
+    proxied: Requests,
+    clips_of: Callable[[str], FakeClips],
+    fault: str,
+) -> None:
+    """Whatever happens to the first write of a lease, one coordinator holds it and finishes."""
+    clips = clips_of("ours")
+    storage = Leased(store.uri, proxied)
+    schedule(proxy, "lease.json", fault, "alone", lambda: None)
+    assert coordinate(storage, clips, ["a"], "ours").done == 1
+    assert coordinate(storage, clips, ["a"], "late").done == 1  # and it was freed
+    expect_exactly_once(storage, ["a"])
+
+
+def test_a_coordinator_that_falls_silent_is_overtaken_and_stops(
+    store: Store,
+    proxy: FaultProxy,
+    proxied: Requests,
+    direct: Requests,
+    clips_of: Callable[[str], FakeClips],
+) -> None:
+    """With real leases: a frozen process wakes up to find that the run is finished."""
+    ours, theirs = clips_of("ours"), clips_of("theirs")
+    with (
+        pytest.raises(LockLostError, match="took over"),
+        RunDirectory(Leased(store.uri, proxied)) as frozen,
+    ):
+        frozen.initialise(RECORD)
+        record = commit(frozen.storage, ours, "a", "ours")
+        frozen.record_done(record)
+        frozen.check_lock()
+        proxy.add("lose_request", path="lease.json", times=float("inf"))
+        assert coordinate(Leased(store.uri, direct), theirs, ["a"], "theirs").done == 1
+        frozen.finish([])
+    expect_exactly_once(store.direct, ["a"])
+    assert b"ours" in store.direct.read(clip_key("a"))
+    assert verify_run(store.direct, inspect=ours.inspect).proven

@@ -87,12 +87,11 @@ def _identity_problem(item: StoredItem, sidecar: Sidecar) -> str | None:
 
 def _check_file(storage: Storage, sidecar: Sidecar, level: Level, inspect: Inspect) -> str | None:
     """What is wrong with the clip's file, or None."""
-    size = storage.size(sidecar.key)
-    if size != sidecar.bytes:
-        return f"got {size} bytes, expected {sidecar.bytes}"
     if level is Level.SIZES:
-        return None
+        return _size_problem(storage.size(sidecar.key), sidecar)
     with local_copy(storage, sidecar.key) as path:
+        if problem := _size_problem(path.stat().st_size, sidecar):
+            return problem
         digest = sha256_of(path)
         if digest != sidecar.sha256:
             return f"got sha256 {digest[:12]}…, expected {sidecar.sha256[:12]}…"
@@ -108,3 +107,7 @@ def _check_file(storage: Storage, sidecar: Sidecar, level: Level, inspect: Inspe
             f"{sidecar.clip_id}"
         )
     return None
+
+
+def _size_problem(size: int, sidecar: Sidecar) -> str | None:
+    return None if size == sidecar.bytes else f"got {size} bytes, expected {sidecar.bytes}"

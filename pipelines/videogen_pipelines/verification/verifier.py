@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from videogen.errors import StorageError
-from videogen.storage import LocalStorage, MissingKeyError, Storage, local_copy
+from videogen.storage import LocalStorage, Storage
 from videogen.storage.local import TEMPORARY_PREFIX
-from videogen_pipelines.commit import Inspect, inspect_clip, sha256_of
+from videogen_pipelines.commit import Inspect, inspect_clip, stored_sha256
 from videogen_pipelines.inventory import ForeignKey, StoredItem, inventory
 from videogen_pipelines.scratch import SCRATCH
 from videogen_pipelines.sidecar import Sidecar
@@ -99,11 +99,7 @@ class Verifier:
     def _check_files(self, success: Success | None) -> Iterator[Violation]:
         """The files that `_SUCCESS` vouches for."""
         for key, expected in (success.files if success else {}).items():
-            try:
-                with local_copy(self.storage, key) as path:
-                    digest = sha256_of(path)
-            except MissingKeyError:
-                digest = "no file"
+            digest = stored_sha256(self.storage, key) or "no file"
             if digest != expected:
                 message = f"got {digest[:12]}, expected sha256 {expected[:12]}… as in {SUCCESS_KEY}"
                 yield Violation(Kind.RESULTS, message, key=key)
