@@ -85,3 +85,20 @@ def make_clip(rank: Rank, case: Case, fields: dict[str, Any]) -> tuple[np.ndarra
     generator = parallelize_generator(videogen.load("default", device="cpu"), mesh)
     latents = generator.denoise(generator.resolve(**fields))
     return latents.numpy(), mesh.counters.snapshot()
+
+
+def shard_weights_and_denoise(rank: Rank, case: Case, offload: bool) -> tuple[np.ndarray, float]:
+    """One guided evaluation with divided weights, and the part of them that this rank keeps."""
+    from videogen.parallel.weights import local_weight_bytes, shard_weights
+
+    mesh, dit = rank.mesh(case.cfg_degree, case.seq_degree), make_dit(case)
+    whole = local_weight_bytes(dit)
+    shard_weights(parallelize(dit, mesh), mesh, device="cpu", offload=offload)
+    halves = SplitHalves(mesh.cfg) if mesh.cfg.size > 1 else one_by_one
+    with torch.inference_mode():
+        denoiser = make_denoiser(case, dit, halves)
+        denoiser(make_latents(case), make_sigma(case))
+        denoised = denoiser(make_latents(case), make_sigma(case))  # finds them divided again
+    kept = local_weight_bytes(dit) / whole
+    assert mesh.counters.of("gang", "weights").bytes > 0
+    return denoised.numpy(), kept

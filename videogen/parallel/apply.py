@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from videogen.errors import ConfigError
 from videogen.models.blocks import SelfAttention
@@ -18,6 +18,8 @@ from videogen.parallel.vae import parallelize_vae
 
 if TYPE_CHECKING:
     from videogen.generator import VideoGenerator
+
+Weights = Literal["whole", "sharded", "offloaded"]
 
 
 def parallelize(model: SpacetimeDiT, mesh: Mesh, ulysses_degree: int | None = None) -> SpacetimeDiT:
@@ -54,6 +56,7 @@ def parallelize_generator(
     mesh: Mesh,
     ulysses_degree: int | None = None,
     overlap: bool | None = None,
+    weights: Weights = "whole",
 ) -> VideoGenerator:
     """Have the ranks of a mesh make clips together.
 
@@ -84,6 +87,14 @@ def parallelize_generator(
 def ulysses_degree_for(num_heads: int, seq_degree: int) -> int:
     """The largest divisor of `seq_degree` that leaves every rank a head."""
     return max(d for d in range(1, seq_degree + 1) if seq_degree % d == 0 and d <= num_heads)
+
+
+def _check_overlap(overlaps: bool, weights: Weights) -> None:
+    if overlaps and weights != "whole":
+        raise ConfigError(
+            f"overlap: got True with {weights} weights, expected whole ones, because the halves "
+            "would drop weights that the other still uses. Fix: turn overlap off."
+        )
 
 
 def _shard_attention(

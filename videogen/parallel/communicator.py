@@ -42,7 +42,7 @@ class Communicator:
         self.rank = rank
         self.ranks = tuple(ranks)
         self.counters = counters
-        self._group, self._meanwhile = group, meanwhile
+        self.group, self._meanwhile = group, meanwhile
 
     @property
     def size(self) -> int:
@@ -80,7 +80,7 @@ class Communicator:
         num_bytes = flat.numel() * x.element_size() * (self.size - 1)
         self.counters.add(self.axis, operation, num_bytes)
         with self.counters.waiting(self.axis, operation, x.device):
-            dist.all_gather([*_bytes(received).chunk(self.size)], _bytes(flat), self._group)
+            dist.all_gather([*_bytes(received).chunk(self.size)], _bytes(flat), self.group)
         pieces = received.view(self.size, *room.shape)
         return torch.cat([p.narrow(dim, 0, n) for p, n in zip(pieces, sizes, strict=True)], dim=dim)
 
@@ -98,7 +98,7 @@ class Communicator:
         wanted = [(dist.isend, *message) for message in sends]
         wanted += [(dist.irecv, *message) for message in receives]
         p2p = [
-            dist.P2POp(how, _bytes(tensor.view(-1)), self.ranks[peer], self._group)
+            dist.P2POp(how, _bytes(tensor.view(-1)), self.ranks[peer], self.group)
             for how, tensor, peer in wanted
             if tensor.numel()
         ]
@@ -132,7 +132,7 @@ class Communicator:
                 _bytes(packed),
                 back,
                 out,
-                group=self._group,
+                group=self.group,
                 async_op=True,
             )
         self._meanwhile()
