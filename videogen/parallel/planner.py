@@ -46,6 +46,9 @@ class Candidate:
     replicas: int
     memory: Memory
     fits: bool
+    overlap: bool
+    """Whether both halves of guidance fit at once, to compute one while the other's tokens travel;
+    `parallelize_generator` takes it."""
     sent_bytes_per_step: float
     """Of the busiest rank."""
     compute_s: float
@@ -115,7 +118,10 @@ def _with_idle_gpus(smallest: Candidate, quick: list[Candidate], goal: Goal) -> 
 
 def examine(demand: ClipDemand, hardware: Hardware, goal: Goal, degrees: Degrees) -> Candidate:
     """Predict memory and time of one choice of degrees."""
-    memory = estimate_memory(demand, degrees)
+    usable = (1 - HEADROOM) * hardware.memory_bytes
+    both = estimate_memory(demand, degrees, overlap=True)
+    overlap = can_overlap(demand, degrees) and both.peak <= usable
+    memory = both if overlap else estimate_memory(demand, degrees)
     replicas = goal.num_gpus // degrees.num_ranks
     busy = min(replicas, goal.num_clips)
     compute_s = step_compute_s(demand, hardware, degrees)
@@ -126,7 +132,8 @@ def examine(demand: ClipDemand, hardware: Hardware, goal: Goal, degrees: Degrees
         degrees=degrees,
         replicas=replicas,
         memory=memory,
-        fits=memory.peak <= (1 - HEADROOM) * hardware.memory_bytes,
+        fits=memory.peak <= usable,
+        overlap=overlap,
         sent_bytes_per_step=work.step_bytes(demand, degrees),
         compute_s=compute_s,
         communicate_s=communicate_s,
@@ -136,27 +143,44 @@ def examine(demand: ClipDemand, hardware: Hardware, goal: Goal, degrees: Degrees
     )
 
 
-def estimate_memory(demand: ClipDemand, degrees: Degrees) -> Memory:
-    """Bytes of the fullest rank."""
+def can_overlap(demand: ClipDemand, degrees: Degrees) -> bool:
+    """Whether there are two halves on the same ranks, and something to send."""
+    return demand.is_guided and degrees.cfg == 1 and degrees.seq > 1
+
+
+def estimate_memory(demand: ClipDemand, degrees: Degrees, *, overlap: bool = False) -> Memory:
+    """Bytes of the fullest rank.
+
+    Args:
+        overlap: both halves of guidance are computed at once.
+    """
     in_dtype = demand.num_dit_parameters + demand.num_text_parameters
     weights = cost.weight_bytes(in_dtype, demand.dtype)
     return Memory(
         weights=weights + cost.weight_bytes(demand.num_vae_parameters, torch.float32),
-        denoise=work.denoise_bytes(demand, degrees),
+        denoise=work.denoise_bytes(demand, degrees) * (2 if overlap else 1),
         decode=work.decode_bytes(demand, degrees),
     )
 
 
 def step_compute_s(demand: ClipDemand, hardware: Hardware, degrees: Degrees) -> float:
     """Seconds of one denoising step that the busiest rank computes."""
-    forwards = 1 if degrees.cfg == 2 else demand.forwards_per_step
+    forwards = work.forwards_per_step(demand, degrees)
     rate = EFFICIENCY * hardware.flops_per_s(demand.dtype)
     return forwards * work.rank_flops(demand, degrees) / rate
 
 
 def step_communicate_s(demand: ClipDemand, hardware: Hardware, degrees: Degrees) -> float:
-    """Seconds of one denoising step that the busiest rank sends, nodes apart being slower."""
-    return work.step_bytes(demand, degrees) * seconds_per_byte(hardware, degrees.seq)
+    """Seconds of one denoising step that a rank sends, as if nothing were computed meanwhile.
+
+    Those who trade heads are neighbours; a ring that leaves the node is as fast as its slowest hop.
+    """
+    group = degrees.seq if demand.dit.attention == "factorized" else degrees.ulysses
+    is_near = degrees.seq <= hardware.gpus_per_node
+    hop = 1 / (hardware.near_bytes_per_s if is_near else hardware.far_bytes_per_s)
+    moved = work.all_to_all_bytes(demand, degrees) * seconds_per_byte(hardware, group)
+    passed_on = work.ring_bytes(demand, degrees) * hop
+    return work.forwards_per_step(demand, degrees) * (moved + passed_on)
 
 
 def seconds_per_byte(hardware: Hardware, num_ranks: int) -> float:

@@ -64,10 +64,6 @@ class ClipDemand:
     def token_grid(self) -> tuple[int, int]:
         return cost.token_grid(self.dit, self.latent_shape)
 
-    @property
-    def forwards_per_step(self) -> int:
-        return 2 if self.is_guided else 1
-
 
 def _share(total: int, parts: int) -> float:
     """The largest of `parts` shares, as a part of 1."""
@@ -109,27 +105,46 @@ def _attention_share(dit: DiTConfig, degrees: Degrees, num_tokens: int) -> float
 
 
 def forward_bytes(demand: ClipDemand, degrees: Degrees) -> float:
-    """Bytes that a rank sends within `seq` in one forward, M being those of all tokens.
+    """Bytes that a rank sends within `seq` in one forward."""
+    return (
+        all_to_all_bytes(demand, degrees)
+        + ring_bytes(demand, degrees)
+        + (_latent_bytes(demand) / degrees.seq * (degrees.seq - 1))
+    )
 
-    Factorized: 2 M/N (N-1)/N a block. Otherwise 4 M/N (U-1)/U to trade heads, and 2 M/N for each
-    hop of keys and values around the ring.
+
+def all_to_all_bytes(demand: ClipDemand, degrees: Degrees) -> float:
+    """Bytes that move cuts in one forward, M being those of all tokens.
+
+    Factorized: 2 M/N (N-1)/N a block, to move the cut over and back. Otherwise 4 M/N (U-1)/U, to
+    trade heads for tokens.
     """
-    dit, n = demand.dit, degrees.seq
-    everything = cost.num_tokens(dit, demand.latent_shape) * dit.width * demand.dtype.itemsize
-    if dit.attention == "factorized":
-        blocks = 2 * everything / n * (n - 1) / n
-    else:
-        u = degrees.ulysses
-        blocks = 4 * everything / n * (u - 1) / u + 2 * everything / n * (degrees.ring - 1)
-    return dit.depth * blocks + _latent_bytes(demand) / n * (n - 1)
+    if demand.dit.attention == "factorized":
+        return demand.dit.depth * 2 * _share_bytes(demand, degrees) * (1 - 1 / degrees.seq)
+    return demand.dit.depth * 4 * _share_bytes(demand, degrees) * (1 - 1 / degrees.ulysses)
+
+
+def ring_bytes(demand: ClipDemand, degrees: Degrees) -> float:
+    """Bytes of keys and values in one forward: 2 M/N for each hop around the ring."""
+    if demand.dit.attention == "factorized":
+        return 0.0
+    return demand.dit.depth * 2 * _share_bytes(demand, degrees) * (degrees.ring - 1)
+
+
+def _share_bytes(demand: ClipDemand, degrees: Degrees) -> float:
+    num_tokens = cost.num_tokens(demand.dit, demand.latent_shape)
+    return num_tokens * demand.dit.width * demand.dtype.itemsize / degrees.seq
 
 
 def step_bytes(demand: ClipDemand, degrees: Degrees) -> float:
     """Bytes that a rank sends in one denoising step."""
-    split = demand.is_guided and degrees.cfg == 2
-    forwards = 1 if split else demand.forwards_per_step
-    halves = _latent_bytes(demand) if split else 0
-    return forwards * forward_bytes(demand, degrees) + halves
+    halves = _latent_bytes(demand) if degrees.cfg == 2 else 0
+    return forwards_per_step(demand, degrees) * forward_bytes(demand, degrees) + halves
+
+
+def forwards_per_step(demand: ClipDemand, degrees: Degrees) -> int:
+    """How often a rank calls the DiT in one denoising step."""
+    return 2 if demand.is_guided and degrees.cfg == 1 else 1
 
 
 def _latent_bytes(demand: ClipDemand) -> int:

@@ -149,6 +149,18 @@ def test_memory_falls_with_the_degree():
     assert peaks[2] <= 0.30 * peaks[0]
 
 
+def test_halves_overlap_where_both_fit():
+    clip, goal = large(), Goal(num_gpus=8, num_clips=1)
+    roomy = plan(clip, H100, goal).candidates
+    tight = H100.with_memory(memory_for(clip, Degrees(1, 2, 2)))
+
+    assert {(c.degrees.cfg, c.degrees.seq > 1) for c in roomy if c.overlap} == {(1, True)}
+    by_seq = {c.degrees.seq: c for c in plan(clip, tight, goal).candidates if c.degrees.cfg == 1}
+    assert by_seq[2].fits and not by_seq[2].overlap
+    assert by_seq[8].fits and by_seq[8].overlap
+    assert by_seq[8].memory.denoise == 2 * estimate_memory(clip, by_seq[8].degrees).denoise
+
+
 def test_nodes_apart_are_slower():
     near = planner.seconds_per_byte(H100, 8)
 
