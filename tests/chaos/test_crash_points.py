@@ -19,7 +19,7 @@ from tests.s3.proxy import FaultProxy
 from tests.s3.server import S3Server
 from tests.unit.videogen_pipelines.conftest import FakeClips
 from videogen.errors import StorageError
-from videogen.storage import LockLostError
+from videogen.storage import LockLostError, Storage
 from videogen.storage.s3 import Capabilities, S3Options, S3Storage
 from videogen.storage.s3.requests import Requests
 from videogen_pipelines.commit import commit_clip
@@ -42,7 +42,7 @@ QUICK = S3Options(
     backoff_base_s=0.005,
     backoff_cap_s=0.02,
     renew_s=0.1,
-    ttl_s=1.0,
+    ttl_s=1.5,
 )
 ENFORCES = Capabilities(create_only=True, compare_and_swap=True)
 BAD = "bad"
@@ -195,7 +195,7 @@ def schedule(
     proxy.add(action, method="PUT", path=f"/{point}", **options, **hooks)
 
 
-def commit(storage: S3Storage, clips: FakeClips, name: str, who: str) -> dict[str, Any]:
+def commit(storage: Storage, clips: FakeClips, name: str, who: str) -> dict[str, Any]:
     provenance = clips.provenance(name)
     path = clips.file(provenance, noise=who)  # as if no encoder were deterministic
     return commit_clip(storage, path, provenance, clips.inspect).outcome()
@@ -298,51 +298,41 @@ def _endings(point: str, fault: str, mode: str) -> tuple[type[BaseException], ..
     return (*died, *overtaken, *((StorageError,) if is_refused else ()))
 
 
-class Leased(S3Storage):
-    """A store with a lease of its own that lasts a second."""
-
-    def __init__(self, uri: str, requests: Requests) -> None:
-        super().__init__(uri, QUICK, ENFORCES)
-        self._requests = requests
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_leases(
-    store: Store,
-    proxy: FaultProxy,
-    proxied: Requests,
+    s3_env: S3Server,
+    fault_proxy: FaultProxy,
     clips_of: Callable[[str], FakeClips],
     fault: str,
 ) -> None:
     """Whatever happens to the first write of a lease, one coordinator holds it and finishes."""
     clips = clips_of("ours")
-    storage = Leased(store.uri, proxied)
-    schedule(proxy, "lease.json", fault, "alone", lambda: None)
+    storage = S3Storage(s3_env.uri(), QUICK, ENFORCES)
+    schedule(fault_proxy, "lease.json", fault, "alone", lambda: None)
     assert coordinate(storage, clips, ["a"], "ours").done == 1
     assert coordinate(storage, clips, ["a"], "late").done == 1  # and it was freed
     expect_exactly_once(storage, ["a"])
 
 
 def test_a_coordinator_that_falls_silent_is_overtaken_and_stops(
-    store: Store,
-    proxy: FaultProxy,
-    proxied: Requests,
-    direct: Requests,
+    s3_env: S3Server,
+    fault_proxy: FaultProxy,
     clips_of: Callable[[str], FakeClips],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With real leases: a frozen process wakes up to find that the run is finished."""
     ours, theirs = clips_of("ours"), clips_of("theirs")
-    with (
-        pytest.raises(LockLostError, match="took over"),
-        RunDirectory(Leased(store.uri, proxied)) as frozen,
-    ):
+    uri = s3_env.uri()
+    other = S3Storage(uri, QUICK, ENFORCES)  # it looks for the store at its first use
+    lost = pytest.raises(LockLostError, match="took over")
+    with lost, RunDirectory(S3Storage(uri, QUICK, ENFORCES)) as frozen:
         frozen.initialise(RECORD)
-        record = commit(frozen.storage, ours, "a", "ours")
-        frozen.record_done(record)
+        frozen.record_done(commit(frozen.storage, ours, "a", "ours"))
         frozen.check_lock()
-        proxy.add("lose_request", path="lease.json", times=float("inf"))
-        assert coordinate(Leased(store.uri, direct), theirs, ["a"], "theirs").done == 1
+        fault_proxy.add("lose_request", path="lease.json", times=float("inf"))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3_env.endpoint)
+        assert coordinate(other, theirs, ["a"], "theirs").done == 1
         frozen.finish([])
-    expect_exactly_once(store.direct, ["a"])
-    assert b"ours" in store.direct.read(clip_key("a"))
-    assert verify_run(store.direct, inspect=ours.inspect).proven
+    expect_exactly_once(other, ["a"])
+    assert b"ours" in other.read(clip_key("a"))
+    assert verify_run(other, inspect=ours.inspect).proven
