@@ -49,6 +49,8 @@ class Candidate:
     overlap: bool
     """Whether both halves of guidance fit at once, to compute one while the other's tokens travel;
     `parallelize_generator` takes it."""
+    shared_weights: bool
+    """Whether each rank keeps a share of the DiT's weights (`shard_weights`), for want of room."""
     sent_bytes_per_step: float
     """Of the busiest rank."""
     compute_s: float
@@ -119,13 +121,21 @@ def _with_idle_gpus(smallest: Candidate, quick: list[Candidate], goal: Goal) -> 
 def examine(demand: ClipDemand, hardware: Hardware, goal: Goal, degrees: Degrees) -> Candidate:
     """Predict memory and time of one choice of degrees."""
     usable = (1 - HEADROOM) * hardware.memory_bytes
-    both = estimate_memory(demand, degrees, overlap=True)
+    shared_weights = estimate_memory(demand, degrees).peak > usable and degrees.num_ranks > 1
+    memory = estimate_memory(demand, degrees, shared_weights=shared_weights)
+    both = estimate_memory(demand, degrees, overlap=True, shared_weights=shared_weights)
     overlap = can_overlap(demand, degrees) and both.peak <= usable
-    memory = both if overlap else estimate_memory(demand, degrees)
+    memory = both if overlap else memory
     replicas = goal.num_gpus // degrees.num_ranks
     busy = min(replicas, goal.num_clips)
     compute_s = step_compute_s(demand, hardware, degrees)
     communicate_s = step_communicate_s(demand, hardware, degrees)
+    sent = work.step_bytes(demand, degrees)
+    if shared_weights:
+        forwards = work.forwards_per_step(demand, degrees)
+        gathered = forwards * work.gather_bytes(demand, degrees)
+        sent += gathered
+        communicate_s += gathered * seconds_per_byte(hardware, degrees.num_ranks)
     decode_s = estimate_decode_s(demand, hardware, degrees)
     clip_s = demand.num_inference_steps * (compute_s + communicate_s) + decode_s
     return Candidate(
@@ -134,7 +144,8 @@ def examine(demand: ClipDemand, hardware: Hardware, goal: Goal, degrees: Degrees
         memory=memory,
         fits=memory.peak <= usable,
         overlap=overlap,
-        sent_bytes_per_step=work.step_bytes(demand, degrees),
+        shared_weights=shared_weights,
+        sent_bytes_per_step=sent,
         compute_s=compute_s,
         communicate_s=communicate_s,
         decode_s=decode_s,
@@ -148,16 +159,21 @@ def can_overlap(demand: ClipDemand, degrees: Degrees) -> bool:
     return demand.is_guided and degrees.cfg == 1 and degrees.seq > 1
 
 
-def estimate_memory(demand: ClipDemand, degrees: Degrees, *, overlap: bool = False) -> Memory:
+def estimate_memory(
+    demand: ClipDemand, degrees: Degrees, *, overlap: bool = False, shared_weights: bool = False
+) -> Memory:
     """Bytes of the fullest rank.
 
     Args:
         overlap: both halves of guidance are computed at once.
+        shared_weights: of the DiT, a rank keeps its share, the block in use and the next one.
     """
-    in_dtype = demand.num_dit_parameters + demand.num_text_parameters
-    weights = cost.weight_bytes(in_dtype, demand.dtype)
+    dit = work.dit_bytes(demand)
+    if shared_weights:
+        dit = dit // degrees.num_ranks + 2 * dit // demand.dit.depth
+    text = cost.weight_bytes(demand.num_text_parameters, demand.dtype)
     return Memory(
-        weights=weights + cost.weight_bytes(demand.num_vae_parameters, torch.float32),
+        weights=dit + text + cost.weight_bytes(demand.num_vae_parameters, torch.float32),
         denoise=work.denoise_bytes(demand, degrees) * (2 if overlap else 1),
         decode=work.decode_bytes(demand, degrees),
     )
@@ -298,6 +314,8 @@ def _reasons(
         f"{_named(smallest.degrees)} is the smallest gang that does: "
         f"{_counted(smallest.replicas, 'replica')}"
     )
+    if best.shared_weights:
+        reasons.append("with whole weights on each rank it would not fit: ranks keep shares")
     if best is not smallest:
         idle = goal.num_gpus - smallest.degrees.num_ranks * min(smallest.replicas, goal.num_clips)
         reasons.append(

@@ -136,6 +136,16 @@ def _share_bytes(demand: ClipDemand, degrees: Degrees) -> float:
     return num_tokens * demand.dit.width * demand.dtype.itemsize / degrees.seq
 
 
+def gather_bytes(demand: ClipDemand, degrees: Degrees) -> float:
+    """Bytes a rank sends in one forward where each keeps a share of the DiT's weights."""
+    return dit_bytes(demand) * (1 - 1 / degrees.num_ranks)
+
+
+def dit_bytes(demand: ClipDemand) -> int:
+    """Weights of the DiT."""
+    return cost.weight_bytes(demand.num_dit_parameters, demand.dtype)
+
+
 def step_bytes(demand: ClipDemand, degrees: Degrees) -> float:
     """Bytes that a rank sends in one denoising step."""
     halves = _latent_bytes(demand) if degrees.cfg == 2 else 0

@@ -92,7 +92,7 @@ def test_what_does_not_fit_at_all_says_how_much_is_missing():
 
     with pytest.raises(ConfigError, match=r"gpu_memory: got 0.001 GB, expected at least .* GB"):
         plan(large(), gpu, Goal(num_gpus=8, num_clips=1))
-    heavy = large(num_dit_parameters=10**12)
+    heavy = large(num_dit_parameters=10**13)
     with pytest.raises(ConfigError, match="weights alone do not fit"):
         plan(heavy, H100, Goal(num_gpus=8, num_clips=1))
 
@@ -159,6 +159,28 @@ def test_halves_overlap_where_both_fit():
     assert by_seq[2].fits and not by_seq[2].overlap
     assert by_seq[8].fits and by_seq[8].overlap
     assert by_seq[8].memory.denoise == 2 * estimate_memory(clip, by_seq[8].degrees).denoise
+
+
+def test_weights_that_do_not_fit_are_shared():
+    deep = dataclasses.replace(large().dit, depth=40)
+    heavy = large(dit=deep, num_dit_parameters=100 * 10**9)  # 200 GB
+
+    choice = plan(heavy, H100, Goal(num_gpus=8, num_clips=100))
+
+    assert choice.best.shared_weights
+    assert choice.best.memory.weights < 72 * GB
+    assert choice.reasons[-1].startswith("with whole weights") or "idle" in choice.reasons[-1]
+    light = plan(large(dit=deep), H100, Goal(num_gpus=8, num_clips=100))
+    assert not any(each.shared_weights for each in light.candidates)
+    one, shared = (
+        next(c for c in found.candidates if c.degrees == choice.best.degrees)
+        for found in (light, choice)
+    )
+    gathered = heavy.dtype.itemsize * heavy.num_dit_parameters
+    more = shared.sent_bytes_per_step - one.sent_bytes_per_step
+    ranks = shared.degrees.num_ranks
+    forwards = 1 if shared.degrees.cfg == 2 else 2
+    assert more == pytest.approx(forwards * gathered * (1 - 1 / ranks))
 
 
 def test_nodes_apart_are_slower():
