@@ -85,15 +85,15 @@ class SpacetimeDiT(nn.Module):
             angles=rope_angles(frames, h // p, w // q, config.head_width, config.rope_theta),
             text=self.text_tokens(text.tokens),
             text_mask=text.mask,
-            mask=self._mask(t, patches.shape[2], latents.device),
+            mask=self._mask(t, latents.device),
         )
 
     def _transform(self, stream: Stream) -> Tensor:
         """Patches of noisy latents to patches of the prediction, `b t s c`."""
-        condition = stream.condition
+        condition, mask = stream.condition, self.layout.token_mask(stream)
         x = self.embed(stream.patches)
         for block in self.blocks:
-            x = block(x, condition, stream.text, stream.text_mask, stream.angles, stream.mask)
+            x = block(x, condition, stream.text, stream.text_mask, stream.angles, mask)
         shift, scale = self.modulation(condition)[:, :, None].chunk(2, dim=-1)
         return self.head(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)
 
@@ -102,8 +102,8 @@ class SpacetimeDiT(nn.Module):
         vector = self.timestep(per_frame) + self.text_pooled(text.pooled)[:, None]
         return F.silu(vector)
 
-    def _mask(self, t: int, s: int, device: torch.device) -> Tensor | None:
-        """Who sees whom in joint and windowed attention, bool `(t s) (t s)`."""
+    def _mask(self, t: int, device: torch.device) -> Tensor | None:
+        """Which frame sees which in joint and windowed attention, bool `t t`."""
         config = self.config
         windowed = config.attention == "windowed"
         if config.attention == "factorized" or not (windowed or config.causal):
@@ -113,7 +113,7 @@ class SpacetimeDiT(nn.Module):
         seen = distance.abs() <= config.window if windowed else torch.ones_like(distance).bool()
         if config.causal:
             seen &= distance >= 0
-        return seen.repeat_interleave(s, dim=0).repeat_interleave(s, dim=1)
+        return seen
 
 
 def _check_divisible(h: int, w: int, p: int, q: int) -> None:

@@ -22,7 +22,7 @@ class Stream:
     text_mask: Tensor
     """bool `b l`; True = a token."""
     mask: Tensor | None
-    """Who sees whom in attention over space and time at once, bool `(t s) (t s)`."""
+    """Which frame sees which in attention over space and time at once, bool `t t`."""
 
 
 class Layout:
@@ -31,6 +31,13 @@ class Layout:
     def scatter(self, stream: Stream) -> Stream:
         """The tokens to work on, given all."""
         return stream
+
+    def token_mask(self, stream: Stream) -> Tensor | None:
+        """Which token sees which, bool `(t s) (t s)`, for attention over space and time at once."""
+        if stream.mask is None:
+            return None
+        s = stream.patches.shape[2]
+        return stream.mask.repeat_interleave(s, dim=0).repeat_interleave(s, dim=1)
 
     def gather(self, patches: Tensor) -> Tensor:
         """All patches `b t s c`, given those worked on."""

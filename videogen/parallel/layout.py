@@ -16,6 +16,7 @@ from videogen.errors import ConfigError
 from videogen.models.layout import Layout, Stream
 from videogen.parallel.communicator import Communicator, Cut
 from videogen.parallel.shards import Shard
+from videogen.parallel.windows import Window, find_windows
 
 TIME, SPACE = 1, 2
 """Dims of `b t s d` that can be cut."""
@@ -34,6 +35,10 @@ class ShardedLayout(Layout):
         self.seq = seq
         self.dim = SPACE
         self.shards: dict[int, Shard] = {}
+        self.mask: Tensor | None = None
+        """Which frame sees which, bool `t t`."""
+        self.windows: list[Window] = []
+        """The same as ranges; none without a mask."""
         self.crossed_angles = torch.empty(0)
         """RoPE angles of this rank's tokens while the cut is moved over."""
 
@@ -53,9 +58,15 @@ class ShardedLayout(Layout):
         return other, self.shards[other].sizes
 
     @property
+    def whole_grid(self) -> tuple[int, int]:
+        """All tokens, (t, s)."""
+        t, s = (sum(self.shards[dim].sizes) for dim in (TIME, SPACE))
+        return t, s
+
+    @property
     def grid(self) -> tuple[int, int]:
         """This rank's tokens, (t, s)."""
-        t, s = (sum(self.shards[dim].sizes) for dim in (TIME, SPACE))
+        t, s = self.whole_grid
         return (self.shard.size, s) if self.dim == TIME else (t, self.shard.size)
 
     def scatter(self, stream: Stream) -> Stream:
@@ -71,6 +82,8 @@ class ShardedLayout(Layout):
             dim: Shard.of(size, self.seq.size, self.seq.rank)
             for dim, size in ((TIME, t), (SPACE, s))
         }
+        self.mask = stream.mask
+        self.windows = [] if stream.mask is None else find_windows(stream.mask)
         other = _other(self.dim)
         # Copies, not views: views would keep the whole clip in the memory of every rank.
         self.crossed_angles = self.shards[other].take(stream.angles, other - 1).clone()
@@ -81,6 +94,9 @@ class ShardedLayout(Layout):
             condition=self.shard.take(condition, TIME) if self.dim == TIME else condition,
             angles=self.shard.take(stream.angles, self.dim - 1).clone(),
         )
+
+    def token_mask(self, stream: Stream) -> None:
+        """None: attention takes what it needs from `mask` or `windows`."""
 
     def gather(self, patches: Tensor) -> Tensor:
         """All patches `b t s c`, on every rank."""

@@ -27,7 +27,7 @@ def ring_attention(
     k: Tensor,
     v: Tensor,
     mask: Tensor | None,
-    blocks: Sequence[Tensor],
+    frames: Sequence[Tensor],
 ) -> Tensor:
     """Attend to the keys of all ranks of a ring.
 
@@ -35,16 +35,16 @@ def ring_attention(
         q: this rank's queries `b n q k`.
         k: its keys.
         v: its values.
-        mask: bool `(t s) (t s)` for all tokens; True = attend.
-        blocks: the tokens of each rank, as indices into all tokens.
+        mask: which frame sees which, bool `t t`; True = attend.
+        frames: the frame of every token, for each rank.
     """
-    rows = None if mask is None else mask[blocks[ring.rank]]
+    rows = None if mask is None else mask[frames[ring.rank]]
     held = torch.stack([k, v])
     whole = q.new_zeros(q.shape, dtype=torch.float32), _nothing(q)
     for hop in range(ring.size):
         source = (ring.rank - hop) % ring.size
-        arriving, wait = _pass_on(ring, held, len(blocks[(source - 1) % ring.size]), hop)
-        seen = None if rows is None else rows[:, blocks[source]]
+        arriving, wait = _pass_on(ring, held, len(frames[(source - 1) % ring.size]), hop)
+        seen = None if rows is None else rows[:, frames[source]]
         if held.shape[-2] and q.numel():
             whole = join(whole, attend_partially(q, held[0], held[1], seen))
         wait()

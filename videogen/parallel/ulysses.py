@@ -16,6 +16,7 @@ from videogen.parallel.communicator import Communicator, Cut
 from videogen.parallel.layout import TIME, ShardedLayout
 from videogen.parallel.ring import ring_attention
 from videogen.parallel.shards import Shard
+from videogen.parallel.windows import attention_in_windows
 
 HEADS = 1
 
@@ -37,16 +38,20 @@ class SequenceAttention:
         causal: bool = False,
         backend: str = "sdpa",
     ) -> Tensor:
-        """As `videogen.models.attention.attention`; `mask` is for all tokens, `(t s) (t s)`."""
-        assert not causal, "attention over space and time says what it sees in its mask"
+        """As `videogen.models.attention.attention`; what is masked, the layout says."""
+        assert mask is None and not causal, "a layout has no mask of tokens"
         heads = Shard.of(q.shape[HEADS], self._near.size, self._near.rank)
+        return self._to_tokens(self._mixed(q, k, v, heads, backend), heads)
+
+    def _mixed(self, q: Tensor, k: Tensor, v: Tensor, heads: Shard, backend: str) -> Tensor:
         # One at a time: all three at once would save two calls and take three times the memory.
         q, k, v = (self._to_heads(part, heads) for part in (q, k, v))
-        if self._far.size == 1:
-            mixed = attention(q, k, v, mask, backend=backend)
-        else:
-            mixed = ring_attention(self._far, q, k, v, mask, self._blocks(q.device))
-        return self._to_tokens(mixed, heads)
+        layout = self._layout
+        if self._far.size > 1:
+            return ring_attention(self._far, q, k, v, layout.mask, self._frames(q.device))
+        if layout.windows:
+            return attention_in_windows(q, k, v, layout.windows, layout.whole_grid[1], backend)
+        return attention(q, k, v, backend=backend)
 
     def _to_heads(self, x: Tensor, heads: Shard) -> Tensor:
         grid = x.unflatten(2, self._layout.grid)
@@ -66,11 +71,11 @@ class SequenceAttention:
         start = self._far.rank * self._near.size
         return dim + 1, sizes[start : start + self._near.size]
 
-    def _blocks(self, device: torch.device) -> list[Tensor]:
-        """The tokens of each group, as indices into all tokens."""
+    def _frames(self, device: torch.device) -> list[Tensor]:
+        """The frame of every token that each group holds."""
         dim, sizes = self._layout.cut
-        t, s = (sum(self._layout.shards[d].sizes) for d in self._layout.shards)
-        tokens = torch.arange(t * s, device=device).view(t, s)
+        t, s = self._layout.whole_grid
+        frames = torch.arange(t, device=device)[:, None].expand(t, s)
         width = self._near.size
         groups = [sum(sizes[start : start + width]) for start in range(0, len(sizes), width)]
-        return [block.flatten() for block in tokens.split(groups, dim=dim - 1)]
+        return [block.flatten() for block in frames.split(groups, dim=dim - 1)]
