@@ -21,7 +21,7 @@ def large(**changes) -> ClipDemand:
     """Denoising needs much more than decoding."""
     clip = demand(num_frames=81, height=480, width=832, dtype=torch.bfloat16)
     wide = dataclasses.replace(clip.dit, width=2048, num_heads=32, attention="joint")
-    return dataclasses.replace(clip, dit=wide, **changes)
+    return dataclasses.replace(clip, **{"dit": wide, **changes})
 
 
 def memory_for(clip: ClipDemand, degrees: Degrees) -> int:
