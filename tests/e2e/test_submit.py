@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.cluster]
 
 POISON = 'raise ImportError("a package of the user\'s own folder was imported instead of ours")\n'
 SECRET = "planted-secret-access-key"
-CLIPS = 24
+CLIPS = 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Head:
     address: str
     token: str
     folder: Path
+    metrics_port: int
 
     def processes(self) -> list[int]:
         """Everything that it started."""
@@ -63,21 +65,22 @@ def head() -> Iterator[Head]:
     """Started in a folder with poisoned packages, in an environment that knows no videogen."""
     folder = Path(tempfile.mkdtemp(prefix="vg-head-", dir="/tmp"))  # sockets need a short path
     poison(folder)
-    gcs, dashboard, agent, client = free_ports(4)
-    head = Head(f"http://127.0.0.1:{dashboard}", secrets.token_hex(32), folder)
+    gcs, dashboard, agent, client, metrics = free_ports(5)
+    head = Head(f"http://127.0.0.1:{dashboard}", secrets.token_hex(32), folder, metrics)
     ray = Path(sys.executable).with_name("ray")
     command = [
         *(str(ray), "start", "--head", "--include-dashboard=true", "--dashboard-host=127.0.0.1"),
         *(f"--port={gcs}", f"--dashboard-port={dashboard}", f"--temp-dir={folder}/r"),
         *(f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"),
         *("--min-worker-port=0", "--max-worker-port=0", "--num-cpus=2", "--disable-usage-stats"),
-        f"--object-store-memory={100 * 2**20}",
+        *(f"--metrics-export-port={metrics}", f"--object-store-memory={100 * 2**20}"),
     ]
     environment = {
         **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": head.token,
+        "RAY_metrics_report_interval_ms": "500",
         "AWS_SECRET_ACCESS_KEY": SECRET,
     }
     try:
@@ -117,7 +120,7 @@ def videogen(
 def submission(tmp_path: Path, tiny_model: Path, head: Head) -> list[Any]:
     """Arguments of a run that takes half a minute on one core."""
     rows = [
-        {"id": f"clip-{index:02d}", "prompt": "a red circle", "num_inference_steps": 150}
+        {"id": f"clip-{index:02d}", "prompt": "a red circle", "num_inference_steps": 200}
         for index in range(CLIPS)
     ]
     manifest = tmp_path / "rows.jsonl"
@@ -151,6 +154,18 @@ def wait_for_clips(out: Path) -> None:
     raise AssertionError(f"no clip in two minutes: {sorted(out.rglob('*'))}")
 
 
+def wait_for_metrics(head: Head) -> str:
+    """What Prometheus would read, once a clip is counted there."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(f"http://127.0.0.1:{head.metrics_port}/metrics") as answer:
+            text = answer.read().decode()
+        if "ray_videogen_clips_total{" in text:
+            return text
+        time.sleep(0.2)
+    raise AssertionError("no clip is counted in Ray's metrics")
+
+
 def test_a_submitted_run_is_followed_cancelled_and_finished_by_submitting_again(
     videogen: Callable[..., Any], submission: list[Any], head: Head, tmp_path: Path
 ):
@@ -168,6 +183,10 @@ def test_a_submitted_run_is_followed_cancelled_and_finished_by_submitting_again(
     assert (seen["state"], seen["rows"], seen["job_id"]) == ("running", CLIPS, job["job_id"])
     assert 0 < seen["done"] < CLIPS
     assert seen["gangs"] == {"ready": 1, "total": 1, "lost": 0}
+
+    metrics = wait_for_metrics(head)
+    for name in ("stage_seconds", "bytes", "gpu_seconds", "gangs", "step_seconds"):
+        assert f"ray_videogen_{name}" in metrics
 
     cancelled = videogen("cancel", out, "--wait", "--json").wait(60)
     assert cancelled.code == 0, cancelled.err
