@@ -13,7 +13,7 @@ from videogen.storage.lease import Lease, LeaseRecord, LeaseTimes, Stored, hold_
 from videogen.storage.process import ProcessId
 
 TIMES = LeaseTimes(ttl_s=20, renew_s=5)
-QUICK = LeaseTimes(ttl_s=0.4, renew_s=0.05)
+QUICK = LeaseTimes(ttl_s=1.2, renew_s=0.1)
 ELSEWHERE = ProcessId("far-away", 7)
 
 
@@ -228,7 +228,7 @@ def test_a_bad_moment_while_taking_or_holding_is_survived(store: MemoryStore) ->
     store.fails = ["lost request", "lost answer"]
     with hold_lease(store, "out", QUICK) as lease:
         store.fails = ["lost request", "lost answer", "lost request"]
-        threading.Event().wait(2 * QUICK.ttl_s)
+        threading.Event().wait(1.5 * QUICK.ttl_s)
         assert store.fails == []
         lease.check()
     assert not store.record.held

@@ -20,7 +20,7 @@ IMPATIENT = S3Options(
     multipart_bytes=6 * MIB,
     part_bytes=5 * MIB,  # S3 takes no smaller ones
     renew_s=0.1,
-    ttl_s=0.8,
+    ttl_s=1.5,
     settle_s=0.1,
 )
 ENFORCES = Capabilities(create_only=True, compare_and_swap=True)

@@ -123,7 +123,7 @@ def test_a_short_break_of_the_network_costs_nothing(
         fault_proxy.cut()
         time.sleep(0.4)
         fault_proxy.mend()
-        time.sleep(0.8)
+        time.sleep(1.6)
         lock.check()
 
 
