@@ -27,6 +27,7 @@ from videogen_pipelines.results import ResultRow, RunCounts
 from videogen_pipelines.run_directory import RunDirectory
 from videogen_pipelines.scratch import clean_scratch
 from videogen_pipelines.selection import Selection
+from videogen_pipelines.sidecar import Provenance
 from videogen_pipelines.summary import RunSummary
 
 State = Literal["complete", "some_failed", "interrupted"]
@@ -123,19 +124,10 @@ def _opening(plan: Plan) -> str:
 def _plan(
     job: Job, run: RunDirectory, committed: dict[str, str], selection: Selection | None = None
 ) -> Plan:
-    """Count the rows, and find the ids that hold other clips, in one pass."""
-    plan = Plan()
-
-    def planned() -> Iterator[tuple[str, str]]:
-        for row in job.rows(committed):
-            if _is_held(row, selection):
-                plan.held += 1
-            else:
-                plan.add(row)
-            if isinstance(row, PlannedClip):
-                yield row.request.id, row.clip_id
-
-    run.check_conflicts(planned(), committed)
+    """Compare what the rows ask for with what is committed."""
+    chosen = None if selection is None else selection.chosen
+    plan, conflicts = job.row_index().compare(committed, chosen)
+    run.refuse_conflicts(conflicts)
     return plan
 
 
@@ -144,11 +136,12 @@ def _adopt_orphans(job: Job, run: RunDirectory, committed: dict[str, str]) -> No
     names = set(orphans(job.storage, committed))
     if not names:
         return
-    wanted = {
-        row.request.id: job.provenance(row)
-        for row in job.rows(committed)
-        if isinstance(row, PlannedClip) and row.request.id in names
-    }
+    wanted: dict[str, Provenance] = {}
+    for row in job.rows(committed):
+        if isinstance(row, PlannedClip) and row.request.id in names:
+            wanted[row.request.id] = job.provenance(row)
+            if len(wanted) == len(names):
+                break
     run.adopt_orphans(committed, wanted.get)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -25,14 +25,15 @@ from videogen_pipelines.manifest.readers import RawRow
 from videogen_pipelines.manifest.rows import CheckSize, ResolvedRow, RowResolver
 
 BadRows = Literal["fail", "skip"]
+OnRow = Callable[[ResolvedRow], None]
 PROMPTS_URI = "--prompt"
 
 
 class Inputs(Protocol):
     """A first pass that checks everything, then as many passes over the requests as needed."""
 
-    def check(self) -> ManifestReport:
-        """Check all rows; keeps none of them."""
+    def check(self, on_row: OnRow | None = None) -> ManifestReport:
+        """Check all rows and keep none of them; `on_row` is told of each."""
         ...
 
     def requests(self, report: ManifestReport) -> Iterator[ClipRequest | InvalidRow]:
@@ -54,8 +55,10 @@ class ManifestInputs:
     options: ManifestOptions = field(default_factory=ManifestOptions)
     bad_rows: BadRows = "fail"
 
-    def check(self) -> ManifestReport:
-        report = validate_manifest(self.path, self.defaults, self.check_size, self.options)
+    def check(self, on_row: OnRow | None = None) -> ManifestReport:
+        report = validate_manifest(
+            self.path, self.defaults, self.check_size, self.options, on_row=on_row
+        )
         if self.bad_rows == "fail":
             report.raise_if_bad()
         return report
@@ -87,8 +90,11 @@ class PromptInputs:
     seed: int | None = None
     num_samples: int | None = None
 
-    def check(self) -> ManifestReport:
+    def check(self, on_row: OnRow | None = None) -> ManifestReport:
         rows = self._resolve()
+        if on_row is not None:
+            for row in rows:
+                on_row(row)
         errors = [
             RowError.of(PROMPTS_URI, row.raw.number, row.raw.where, problem)
             for row in rows

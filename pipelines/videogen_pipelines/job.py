@@ -17,6 +17,7 @@ from videogen_pipelines.inputs import Inputs
 from videogen_pipelines.manifest import InvalidRow, ManifestReport
 from videogen_pipelines.model_cache import read_model_spec
 from videogen_pipelines.plan import PlannedClip, Planner
+from videogen_pipelines.row_index import RowIndex
 from videogen_pipelines.run_record import RunRecord
 from videogen_pipelines.sidecar import ModelStamp, Provenance
 
@@ -60,6 +61,7 @@ class Job:
     inputs: Inputs
     report: ManifestReport
     storage: Storage
+    index: RowIndex | None = None
 
     @classmethod
     def check(cls, config: RunConfig, model: LoadedModel, inputs: Inputs, out: str) -> Job:
@@ -72,7 +74,19 @@ class Job:
         """
         _check_cluster(config.cluster)
         storage = open_storage(out)
-        return cls(config, model, inputs, inputs.check(), storage)
+        return cls.checked(config, model, inputs, storage)
+
+    @classmethod
+    def checked(
+        cls, config: RunConfig, model: LoadedModel, inputs: Inputs, storage: Storage
+    ) -> Job:
+        """Check the rows, and index them in the same pass.
+
+        Raises:
+            InvalidRequestError: rows are bad and not to be skipped; names all of them.
+        """
+        index = RowIndex(model.stamp.digest, SAMPLER_VERSION)
+        return cls(config, model, inputs, inputs.check(index.add_row), storage, index)
 
     def record(self) -> RunRecord:
         """What `run.json` says of it."""
@@ -91,6 +105,18 @@ class Job:
         """All rows in order, compared with what is committed."""
         planner = Planner(self.model.stamp.digest, SAMPLER_VERSION, committed)
         return planner.rows(self.inputs.requests(self.report))
+
+    def row_index(self) -> RowIndex:
+        """What all rows ask for."""
+        if self.index is not None:
+            return self.index
+        index = RowIndex(self.model.stamp.digest, SAMPLER_VERSION)
+        for row in self.rows({}):
+            if isinstance(row, PlannedClip):
+                index.add(row.request, row.clip_id)
+            else:
+                index.add_invalid()
+        return index
 
     def provenance(self, clip: PlannedClip) -> Provenance:
         """How a clip of this job comes to be."""

@@ -44,7 +44,7 @@ def recorded_job(storage: Storage) -> Job:
             f"{record.model.digest[:12]} as in the run. Fix: restore that model."
         )
     inputs = inputs_of(record.inputs, model.defaults(config), model.spec.check_size)
-    job = Job(config, model, inputs, inputs.check(), storage)
+    job = Job.checked(config, model, inputs, storage)
     if job.report.digest != record.manifest_digest:
         raise InvalidRequestError(
             f"{job.report.path}: got another content than in the run, expected the same rows. "

@@ -54,7 +54,7 @@ def retry(
         WeightsError: its model is gone, or has changed since.
     """
     selection = Selection(read_dead_letters(storage), only)
-    chosen, by_class = selection.num_chosen, selection.by_class()
+    chosen, by_class = len(selection.chosen), selection.by_class()
     job = job_of(storage)
     if not chosen:
         return Retried(storage.uri, 0, by_class, None)

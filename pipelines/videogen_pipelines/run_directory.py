@@ -145,7 +145,15 @@ class RunDirectory:
         Raises:
             OutputConflictError: an id holds another clip; the message names the first few.
         """
-        conflicts = [name for name, clip in planned if committed.get(name, clip) != clip]
+        self.refuse_conflicts(n for n, clip in planned if committed.get(n, clip) != clip)
+
+    def refuse_conflicts(self, names: Iterable[str]) -> None:
+        """Refuse to go on if there are any `names` of clips that are not those asked for.
+
+        Raises:
+            OutputConflictError: there are; the message names the first few.
+        """
+        conflicts = list(names)
         if conflicts:
             named = "; ".join(self._describe(name) for name in conflicts[:_NAMED])
             raise OutputConflictError(

@@ -38,8 +38,9 @@ class Selection:
     only: str | None = None
 
     @property
-    def num_chosen(self) -> int:
-        return sum(map(self.wants, self.dead))
+    def chosen(self) -> list[str]:
+        """The ids that are tried again."""
+        return [name for name in self.dead if self.wants(name)]
 
     def wants(self, request_id: str) -> bool:
         """Whether this row is tried again. One that is bad as it stands never is."""

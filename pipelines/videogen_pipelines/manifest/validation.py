@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -89,6 +89,7 @@ def validate_manifest(
     options: ManifestOptions | None = None,
     *,
     max_errors: int = MAX_ERRORS_KEPT,
+    on_row: Callable[[ResolvedRow], None] | None = None,
 ) -> ManifestReport:
     """Check every row of a manifest, keeping none of them.
 
@@ -97,6 +98,7 @@ def validate_manifest(
         check_size: raises `InvalidRequestError` for a (num_frames, height, width) that the model
             cannot make.
         max_errors: keep that many mistakes; all bad rows are counted.
+        on_row: told of every row, good or bad.
 
     Raises:
         ManifestError: the file as a whole cannot be read (missing, truncated, no header, no row).
@@ -109,6 +111,8 @@ def validate_manifest(
         num_rows += 1
         num_clips += len(row.requests)
         num_bad_rows += bool(row.problems)
+        if on_row is not None:
+            on_row(row)
         errors += _errors(source, row)[: max_errors - len(errors)] if row.problems else []
     return ManifestReport(
         source.name, source.digest(), num_rows, num_clips, num_bad_rows, tuple(errors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -182,6 +183,33 @@ def test_clip_id_is_the_request_the_model_and_the_sampler() -> None:
     }
     others |= {clip_id(request, "m2", "s1"), clip_id(request, "m1", "s2")}
     assert len(others | {name}) == 8
+
+
+def plain_clip_id(request: ClipRequest, model_digest: str, sampler_version: str) -> str:
+    """What `clip_id` is by definition."""
+    content = {
+        "request": request.model_dump(mode="json", exclude={"metadata"}),
+        "model": model_digest,
+        "sampler_version": sampler_version,
+    }
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@given(
+    prompt=st.text().filter(lambda text: "\x00" not in text),
+    negative=st.sampled_from(["", "dark", 'a "quote"', "é\u2028"]),
+    seed=st.integers(0, 2**63 - 1),
+    scale=st.one_of(st.sampled_from([0.0, -0.0, 1e-7, 1.0]), st.floats(0, 100)),
+    frames=st.integers(1, 3),
+    model=st.sampled_from(["m1", 'm"2']),
+)
+def test_clip_id_is_what_its_definition_says(
+    prompt: str, negative: str, seed: int, scale: float, frames: int, model: str
+) -> None:
+    changes = {"prompt": prompt, "negative_prompt": negative, "seed": seed, "num_frames": frames}
+    request = make_request({**GOOD, **changes, "guidance_scale": scale})
+    assert clip_id(request, model, "s1") == plain_clip_id(request, model, "s1")
 
 
 def test_clip_id_does_not_change_between_releases() -> None:
