@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, takewhile
 
 from videogen.storage import MissingKeyError, Storage
 from videogen_pipelines.keys import CLIPS_PREFIX, META_PREFIX, id_of_key
@@ -14,7 +14,8 @@ from videogen_pipelines.sidecar import Sidecar, read_sidecar
 
 logger = logging.getLogger(__name__)
 
-_READERS = 8  # object stores answer slowly but in parallel
+_READERS = 16  # object stores answer slowly but in parallel
+_SERIAL = 3000  # keys that are listed one page after the other
 _BATCH = 1000  # bounds the futures alive at once
 
 
@@ -31,7 +32,7 @@ def orphans(storage: Storage, committed: Container[str]) -> Iterator[str]:
 def orphaned_clips(storage: Storage, committed: Container[str]) -> dict[str, list[str]]:
     """id -> the keys of every clip that is stored for it, of ids that are not `committed`."""
     found: dict[str, list[str]] = {}
-    for key in storage.list(CLIPS_PREFIX):
+    for key in list_shards(storage, CLIPS_PREFIX):
         name = id_of_key(key)
         if name is not None and name not in committed:
             found.setdefault(name, []).append(key)
@@ -95,7 +96,26 @@ def _find(storage: Storage, name: str) -> Sidecar | None:
 
 
 def _ids(storage: Storage, prefix: str) -> Iterator[str]:
-    for key in storage.list(prefix):
+    for key in list_shards(storage, prefix):
         name = id_of_key(key)
         if name is not None:
             yield name
+
+
+def list_shards(storage: Storage, prefix: str) -> Iterator[str]:
+    """The keys of all shards below `prefix`, in order.
+
+    An object store lists a thousand keys a request, one page after the other: of long listings the
+    later shards are read side by side.
+    """
+    keys = iter(storage.list(prefix))
+    first = list(islice(keys, _SERIAL))
+    yield from first
+    if len(first) < _SERIAL:
+        return
+    shard = first[-1].removeprefix(prefix)[:2]
+    yield from takewhile(lambda key: key.startswith(f"{prefix}{shard}/"), keys)
+    later = [f"{prefix}{number:02x}/" for number in range(256) if f"{number:02x}" > shard]
+    with ThreadPoolExecutor(_READERS) as readers:
+        for found in readers.map(lambda start: list(storage.list(start)), later):
+            yield from found

@@ -14,6 +14,8 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 LEDGER_PREFIX = "ledger/"
 MAX_RECORDS = 1000
 MAX_AGE_S = 10.0
+_READERS = 8  # object stores answer slowly but in parallel
+_BATCH = 64  # bounds the segments held at once
 _SEGMENT = re.compile(r"ledger/(\d{6,})/(\d{8,})\.jsonl\.gz")
 
 SCHEMA = pa.schema(
@@ -166,18 +170,25 @@ def read_segments(
         on_damaged: told the key of each torn or foreign segment, which is skipped; None logs it.
     """
     schema = _schema_of(columns)
-    for epoch, key in sorted(_segments(storage)):
-        if epoch < first_epoch:
-            continue
-        try:
-            table = _parse(storage.read(key), schema)
-        except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
-            if on_damaged:
-                on_damaged(key, error)
-            else:
-                logger.warning("%s/%s is damaged and is ignored: %s", storage.uri, key, error)
-            continue
-        yield table.append_column("epoch", pa.array([epoch] * len(table), pa.int32()))
+    segments = iter(sorted(segment for segment in _segments(storage) if segment[0] >= first_epoch))
+    with ThreadPoolExecutor(_READERS) as readers:
+        while batch := list(islice(segments, _BATCH)):
+            found = readers.map(lambda segment: _read_segment(storage, segment[1], schema), batch)
+            for (epoch, key), table in zip(batch, found, strict=True):
+                if isinstance(table, pa.Table):
+                    yield table.append_column("epoch", pa.array([epoch] * len(table), pa.int32()))
+                elif on_damaged:
+                    on_damaged(key, table)
+                else:
+                    logger.warning("%s/%s is damaged and is ignored: %s", storage.uri, key, table)
+
+
+def _read_segment(storage: Storage, key: str, schema: pa.Schema) -> pa.Table | Exception:
+    data = storage.read(key)
+    try:
+        return _parse(data, schema)
+    except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
+        return error
 
 
 def read_ledger(

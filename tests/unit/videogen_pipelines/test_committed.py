@@ -10,7 +10,13 @@ import pytest
 from videogen.errors import StorageError
 from videogen.storage import LocalStorage
 from videogen_pipelines.commit import commit_clip
-from videogen_pipelines.committed import committed_ids, orphans, read_committed, read_sidecars
+from videogen_pipelines.committed import (
+    committed_ids,
+    list_shards,
+    orphans,
+    read_committed,
+    read_sidecars,
+)
 from videogen_pipelines.keys import clip_key, meta_key
 from videogen_pipelines.ledger import LedgerWriter
 
@@ -69,6 +75,19 @@ def test_foreign_files_are_no_commits(storage: LocalStorage) -> None:
     storage.create("meta/zz/a.json", b"{}")
     storage.create("meta/readme.txt", b"")
     assert list(committed_ids(storage)) == []
+
+
+def test_a_long_listing_is_the_same_shard_by_shard(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(500):
+        storage.root.joinpath(meta_key(f"clip-{number}")).parent.mkdir(parents=True, exist_ok=True)
+        storage.root.joinpath(meta_key(f"clip-{number}")).touch()
+    expected = list(storage.list("meta/"))
+    for serial in (1, 7, 250, 499, 500, 501):
+        monkeypatch.setattr("videogen_pipelines.committed._SERIAL", serial)
+        assert list(list_shards(storage, "meta/")) == expected
+    assert sorted(committed_ids(storage)) == sorted(f"clip-{number}" for number in range(500))
 
 
 def test_orphans_are_clips_without_sidecar(storage: LocalStorage, clips: Any) -> None:

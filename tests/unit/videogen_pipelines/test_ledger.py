@@ -74,6 +74,16 @@ def test_epochs_follow_each_other(storage: LocalStorage) -> None:
     assert read_done(storage) == {"a": "made in 10"}
 
 
+def test_many_segments_come_back_in_order(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videogen_pipelines.ledger._BATCH", 4)
+    writer = LedgerWriter(storage, 1, max_records=1)
+    for number in range(11):
+        writer.append(record(f"clip-{number}"))
+    assert read_ledger(storage)["id"].to_pylist() == [f"clip-{number}" for number in range(11)]
+
+
 def test_records_come_back_typed_and_in_order(storage: LocalStorage) -> None:
     writer = LedgerWriter(storage, 1)
     writer.append(record("a", bytes=2**40, duration_s=1, warnings=["slow"], attempts=2))
