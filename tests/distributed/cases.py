@@ -53,7 +53,6 @@ def make_dit(case: Case) -> SpacetimeDiT:
             width=case.num_heads * case.head_width,
             depth=case.depth,
             num_heads=case.num_heads,
-            mlp_ratio=2.0,
             patch=(1, 1, 1),
             text_width=TEXT_WIDTH,
             window=case.window,

@@ -16,7 +16,9 @@ from tests.distributed.cases import (
     make_dit,
     make_latents,
     make_sigma,
+    make_text,
 )
+from tests.distributed.memory import peak_bytes
 from tests.distributed.pool import Rank
 from videogen.diffusion.denoiser import Denoiser
 from videogen.diffusion.guidance import one_by_one
@@ -77,6 +79,14 @@ def flops(rank: Rank, case: Case) -> int:
     """What one forward computes."""
     dit = parallelize(make_dit(case), rank.mesh(1, case.seq_degree))
     return count_flops(case, dit)
+
+
+def forward_peak_bytes(rank: Rank, case: Case) -> int:
+    """Memory of one forward at its peak, weights and inputs aside."""
+    dit = parallelize(make_dit(case), rank.mesh(1, case.seq_degree))
+    x, time, text = make_latents(case), torch.full((case.batch,), 500.0), make_text(case, 3)
+    dit(x[:, :, :4, :4, :4], time, text)  # what is set up once
+    return min(peak_bytes(lambda: dit(x, time, text)) for _ in range(2))
 
 
 def make_clip(rank: Rank, case: Case, fields: dict[str, Any]) -> tuple[np.ndarray, Snapshot]:
