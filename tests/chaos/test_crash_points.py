@@ -22,7 +22,7 @@ from videogen.errors import StorageError
 from videogen.storage import LockLostError, Storage
 from videogen.storage.s3 import Capabilities, S3Options, S3Storage
 from videogen.storage.s3.requests import Requests
-from videogen_pipelines.commit import commit_clip
+from videogen_pipelines.commit import commit_clip, store_attempt
 from videogen_pipelines.keys import clip_key, meta_key
 from videogen_pipelines.ledger import read_done
 from videogen_pipelines.results import ResultRow, RunCounts
@@ -43,6 +43,7 @@ QUICK = S3Options(
     backoff_cap_s=0.02,
     renew_s=0.1,
     ttl_s=1.5,
+    settle_s=0.05,
 )
 ENFORCES = Capabilities(create_only=True, compare_and_swap=True)
 BAD = "bad"
@@ -198,7 +199,8 @@ def schedule(
 def commit(storage: Storage, clips: FakeClips, name: str, who: str) -> dict[str, Any]:
     provenance = clips.provenance(name)
     path = clips.file(provenance, noise=who)  # as if no encoder were deterministic
-    return commit_clip(storage, path, provenance, clips.inspect).outcome()
+    publish = commit_clip if storage.conditional_writes else store_attempt
+    return publish(storage, path, provenance, clips.inspect).outcome()
 
 
 def coordinate(storage: S3Storage, clips: FakeClips, names: list[str], who: str) -> RunCounts:
@@ -336,3 +338,28 @@ def test_a_coordinator_that_falls_silent_is_overtaken_and_stops(
     expect_exactly_once(other, ["a"])
     assert b"ours" in other.read(clip_key("a"))
     assert verify_run(other, inspect=ours.inspect).proven
+
+
+@pytest.mark.parametrize("fault", ["nothing", "reply lost", "truncated body"])
+@pytest.mark.parametrize("point", RANK_POINTS)
+def test_a_store_that_ignores_conditions(
+    s3_env: S3Server,
+    fault_proxy: FaultProxy,
+    clips_of: Callable[[str], FakeClips],
+    point: str,
+    fault: str,
+) -> None:
+    """One process commits: attempts that nobody heard of are adopted or removed, never served."""
+    clips = clips_of("ours")
+    storage = S3Storage(s3_env.uri(), QUICK, Capabilities(False, False))
+    lost = commit(storage, clips, "a", "a rank whose coordinator died")
+    commit(storage, clips, "b", "a rank that hangs and is replaced")
+    action, options = FAULTS[fault]
+    fault_proxy.add(action, method="PUT", path=f"/{RANK_POINTS[point]}", **options)
+    fault_proxy.add("strip", method="PUT", times=float("inf"))
+    assert coordinate(storage, clips, ["a", "b", "c"], "ours").done == 3
+    commit(storage, clips, "c", "a zombie")  # its clip is committed, so nothing is stored
+    assert read_sidecar(storage, "a").key == lost["key"]
+    keys = sorted(read_sidecar(storage, name).key for name in "abc")
+    assert sorted(storage.list("clips/")) == keys
+    assert verify_run(storage, inspect=clips.inspect).proven
