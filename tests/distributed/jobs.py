@@ -18,7 +18,7 @@ from tests.distributed.cases import (
     make_sigma,
     make_text,
 )
-from tests.distributed.memory import peak_bytes
+from tests.distributed.memory import peak_above_start
 from tests.distributed.pool import Rank
 from videogen.diffusion.denoiser import Denoiser
 from videogen.diffusion.guidance import one_by_one
@@ -86,7 +86,7 @@ def forward_peak_bytes(rank: Rank, case: Case) -> int:
     dit = parallelize(make_dit(case), rank.mesh(1, case.seq_degree))
     x, time, text = make_latents(case), torch.full((case.batch,), 500.0), make_text(case, 3)
     dit(x[:, :, :4, :4, :4], time, text)  # what is set up once
-    return min(peak_bytes(lambda: dit(x, time, text)) for _ in range(2))
+    return min(peak_above_start(lambda: dit(x, time, text)) for _ in range(2))
 
 
 def make_clip(rank: Rank, case: Case, fields: dict[str, Any]) -> tuple[np.ndarray, Snapshot]:

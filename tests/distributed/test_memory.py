@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import pytest
 
 from tests.distributed import jobs
 from tests.distributed.cases import Case
+from tests.distributed.memory import can_measure
 from tests.distributed.pool import RankPool
 
 pytestmark = [
     pytest.mark.distributed,
-    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+    pytest.mark.skipif(not can_measure(), reason="needs Linux's account of resident memory"),
 ]
 
 DEFAULT_TOKENS = 5 * 16
