@@ -16,9 +16,11 @@ def main(address: str, folder: str, settings: dict[str, Any]) -> None:
     from tests.cluster import conftest
     from videogen_cluster.session import ray_session
 
+    out = sys.stdout  # a session keeps it for what is said on purpose
+
     def say(event: str, **more: Any) -> None:
-        sys.stdout.write(json.dumps({"event": event, "at": time.time(), **more}) + "\n")
-        sys.stdout.flush()
+        out.write(json.dumps({"event": event, "at": time.time(), **more}) + "\n")
+        out.flush()
 
     with ray_session(address) as cluster:
         from ray import cloudpickle
