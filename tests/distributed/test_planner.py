@@ -28,4 +28,6 @@ def test_the_busiest_rank_does_what_is_planned(ranks: RankPool, attention: str, 
     sent = max(one.sent_bytes for one in done)  # ranks with larger shares send a little more
     assert sent == pytest.approx(work.forward_bytes(clip, degrees), rel=0.1)
     held = max(one.peak_bytes for one in done)
-    assert 0.95 * held <= work.denoise_bytes(clip, degrees) <= 1.35 * held
+    assert (
+        0.95 * held <= work.denoise_bytes(clip, degrees) <= 1.5 * held
+    )  # it leaves room for the solver
