@@ -18,8 +18,8 @@ from tests.distributed.cases import (
     make_sigma,
     make_text,
 )
-from tests.distributed.memory import peak_above_start
 from tests.distributed.pool import Rank
+from tests.unit.videogen.models.test_cost import PeakMemory
 from videogen.diffusion.denoiser import Denoiser
 from videogen.diffusion.guidance import one_by_one
 from videogen.parallel.apply import parallelize, parallelize_generator
@@ -82,11 +82,12 @@ def flops(rank: Rank, case: Case) -> int:
 
 
 def forward_peak_bytes(rank: Rank, case: Case) -> int:
-    """Memory of one forward at its peak, weights and inputs aside."""
+    """Memory of all tensors of one forward at its peak, weights and inputs aside."""
     dit = parallelize(make_dit(case), rank.mesh(1, case.seq_degree))
     x, time, text = make_latents(case), torch.full((case.batch,), 500.0), make_text(case, 3)
-    dit(x[:, :, :4, :4, :4], time, text)  # what is set up once
-    return min(peak_above_start(lambda: dit(x, time, text)) for _ in range(2))
+    with PeakMemory() as memory:
+        dit(x, time, text)
+    return memory.peak_bytes
 
 
 def make_clip(rank: Rank, case: Case, fields: dict[str, Any]) -> tuple[np.ndarray, Snapshot]:
