@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,13 +24,21 @@ Peaks = Callable[[int, int], list[int]]
 
 
 @pytest.fixture(scope="module")
-def peaks(ranks: RankPool) -> Peaks:
+def fresh() -> Iterator[RankPool]:
+    """Processes that have done nothing yet, so that none has memory to use again."""
+    pool = RankPool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def peaks(fresh: RankPool) -> Peaks:
     """Bytes of each rank, by the number of ranks and of tiles; each measured once."""
     found: dict[tuple[int, int], list[int]] = {}
 
     def measured(degree: int, num_tiles: int) -> list[int]:
         if (degree, num_tiles) not in found:
-            found[degree, num_tiles] = ranks.run(
+            found[degree, num_tiles] = fresh.run(
                 vae_jobs.decode_memory, degree, degree=degree, num_tiles=num_tiles, shape=SHAPE
             )
         return found[degree, num_tiles]
