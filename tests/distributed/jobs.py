@@ -90,10 +90,12 @@ def forward_peak_bytes(rank: Rank, case: Case) -> int:
     return memory.peak_bytes
 
 
-def make_clip(rank: Rank, case: Case, fields: dict[str, Any]) -> tuple[np.ndarray, Snapshot]:
+def make_clip(
+    rank: Rank, case: Case, fields: dict[str, Any], **options: Any
+) -> tuple[np.ndarray, Snapshot]:
     """Latents of one clip of the default model, and what making them sends."""
     mesh = rank.mesh(case.cfg_degree, case.seq_degree)
-    generator = parallelize_generator(videogen.load("default", device="cpu"), mesh)
+    generator = parallelize_generator(videogen.load("default", device="cpu"), mesh, **options)
     latents = generator.denoise(generator.resolve(**fields))
     return latents.numpy(), mesh.counters.snapshot()
 

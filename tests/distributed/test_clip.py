@@ -75,3 +75,18 @@ def test_guidance_on_two_ranks_is_that_on_one(
     for latents, sent in ranks.run(jobs.make_clip, 2, case=Case(cfg_degree=2), fields=fields):
         np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-5)
         assert sent.get("cfg.exchange", {"calls": 0})["calls"] == num_exchanges
+
+
+@pytest.mark.parametrize(
+    ("options", "sends_weights"),
+    [({"overlap": True}, False), ({"weights": "sharded"}, True), ({"weights": "offloaded"}, True)],
+)
+def test_every_way_to_share_a_clip_gives_it(
+    ranks: RankPool, alone: VideoGenerator, options: dict[str, Any], sends_weights: bool
+) -> None:
+    fields = PROMPT | {"num_inference_steps": 2}
+    expected = alone.denoise(alone.resolve(**fields)).numpy()
+    case = Case(seq_degree=2)
+    for latents, sent in ranks.run(jobs.make_clip, 2, case=case, fields=fields, **options):
+        np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-5)
+        assert ("gang.weights" in sent) == sends_weights

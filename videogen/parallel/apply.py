@@ -68,15 +68,24 @@ def parallelize_generator(
         generator: altered in place; the same model on every rank.
         ulysses_degree: see `parallelize`.
         overlap: where the halves of guidance are not on ranks of their own, compute one while the
-            tokens of the other travel, at twice the memory. None does so on GPUs.
+            tokens of the other travel, at twice the memory of activations. None does so on GPUs.
+        weights: of the DiT: "whole" on every rank, "sharded" among the ranks, or "offloaded", which
+            keeps the shares in the memory of the CPU; see `shard_weights`.
 
     Raises:
-        ConfigError: see `parallelize`.
+        ConfigError: see `parallelize`, or overlap was asked for together with sharded weights.
     """
+    device = generator.device.type
+    overlaps = device == "cuda" and weights == "whole" if overlap is None else overlap
+    _check_overlap(overlaps, weights)
     parallelize(generator.model.dit, mesh, ulysses_degree)
+    if weights != "whole":
+        from videogen.parallel.weights import shard_weights  # FSDP takes seconds to import
+
+        shard_weights(generator.model.dit, mesh, device=device, offload=weights == "offloaded")
     if mesh.cfg.size > 1:
         generator.halves = SplitHalves(mesh.cfg)
-    elif mesh.seq.size > 1 and (generator.device.type == "cuda" if overlap is None else overlap):
+    elif mesh.seq.size > 1 and overlaps:
         generator.halves = OverlappedHalves(mesh)
     if mesh.gang.size > 1:
         vae = parallelize_vae(generator.model.vae, mesh.gang, finish=to_bytes)

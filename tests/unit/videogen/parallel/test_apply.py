@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+import videogen
 from tests.distributed.cases import Case, make_dit, make_latents, make_text
 from videogen.errors import ConfigError
-from videogen.parallel.apply import parallelize, ulysses_degree_for
+from videogen.parallel.apply import parallelize, parallelize_generator, ulysses_degree_for
 from videogen.parallel.communicator import Communicator
 from videogen.parallel.counters import Counters
 from videogen.parallel.layout import SPACE, TIME, ShardedLayout, choose_cut
@@ -56,6 +59,18 @@ def test_a_model_is_sharded_once() -> None:
     dit.layout = ShardedLayout(three_ranks())
     with pytest.raises(ConfigError, match="sharded already"):
         parallelize(dit, Mesh())
+
+
+def test_overlap_needs_whole_weights(tiny_model: Path) -> None:
+    generator = videogen.load(str(tiny_model), device="cpu")
+    with pytest.raises(ConfigError, match="overlap: got True with sharded weights"):
+        parallelize_generator(generator, Mesh(), overlap=True, weights="sharded")
+
+
+def test_only_ranks_of_a_gang_divide_weights(tiny_model: Path) -> None:
+    generator = videogen.load(str(tiny_model), device="cpu")
+    with pytest.raises(ConfigError, match="got a process outside a gang"):
+        parallelize_generator(generator, Mesh(), weights="offloaded")
 
 
 def test_gradients_are_refused() -> None:
