@@ -167,8 +167,8 @@ def denoise_bytes(demand: ClipDemand, degrees: Degrees) -> int:
     share = token_shares(demand, degrees.seq)[0]
     dit, shape = demand.dit, demand.latent_shape
     sharded = cost.activation_bytes(dit, shape, demand.dtype) * share
-    whole = cost.num_tokens(dit, shape) * _TOKEN_FLOATS * (dit.head_width // 2) * 4
-    return int(sharded + (whole if degrees.seq > 1 else 0) + 4 * _latent_bytes(demand))
+    angles = cost.num_tokens(dit, shape) * _TOKEN_FLOATS * (dit.head_width // 2) * 4 * share
+    return int(sharded + (angles if degrees.seq > 1 else 0) + 4 * _latent_bytes(demand))
 
 
 def decode_bytes(demand: ClipDemand, degrees: Degrees) -> int:
