@@ -24,11 +24,6 @@ def committed_ids(storage: Storage) -> Iterator[str]:
     return _ids(storage, META_PREFIX)
 
 
-def orphans(storage: Storage, committed: Container[str]) -> Iterator[str]:
-    """The ids whose clip is stored although they are not `committed`."""
-    return (name for name in _ids(storage, CLIPS_PREFIX) if name not in committed)
-
-
 def orphaned_clips(storage: Storage, committed: Container[str]) -> dict[str, list[str]]:
     """id -> the keys of every clip that is stored for it, of ids that are not `committed`."""
     found: dict[str, list[str]] = {}

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from videogen.requests import ClipRequest
 from videogen_cluster.failures import ErrorClass
-from videogen_pipelines.committed import orphans, read_committed, read_sidecars
+from videogen_pipelines.committed import orphaned_clips, read_committed, read_sidecars
 from videogen_pipelines.engine import Engine, run_on_ray
 from videogen_pipelines.job import Job
 from videogen_pipelines.manifest import InvalidRow
@@ -133,16 +133,16 @@ def _plan(
 
 def _adopt_orphans(job: Job, run: RunDirectory, committed: dict[str, str]) -> None:
     """Commit the clips whose makers died between the clip and its sidecar."""
-    names = set(orphans(job.storage, committed))
-    if not names:
+    found = orphaned_clips(job.storage, committed)
+    if not found:
         return
     wanted: dict[str, Provenance] = {}
     for row in job.rows(committed):
-        if isinstance(row, PlannedClip) and row.request.id in names:
+        if isinstance(row, PlannedClip) and row.request.id in found:
             wanted[row.request.id] = job.provenance(row)
-            if len(wanted) == len(names):
+            if len(wanted) == len(found):
                 break
-    run.adopt_orphans(committed, wanted.get)
+    run.adopt_orphans(committed, wanted.get, found=found)
 
 
 def _is_held(row: PlannedClip | InvalidRow, selection: Selection | None) -> bool:

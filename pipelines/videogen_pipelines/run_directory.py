@@ -7,7 +7,7 @@ asks the lock first: a coordinator that lost it stops and leaves the run to the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -167,12 +167,14 @@ class RunDirectory:
         committed: dict[str, str],
         provenance_of: Callable[[str], Provenance | None],
         inspect: Inspect = inspect_clip,
+        found: Mapping[str, Sequence[str]] | None = None,
     ) -> list[str]:
         """Commit clips that were stored but whose writer died before the sidecar.
 
         Args:
             committed: what `committed()` returned; the adopted clips are added.
             provenance_of: how the clip of an id would be made; None if the manifest lacks the id.
+            found: id -> keys of the clips to adopt, if they were looked for already.
 
         Returns:
             The ids adopted.
@@ -182,7 +184,9 @@ class RunDirectory:
             StorageError: the storage failed.
         """
         adopted: list[str] = []
-        for name, keys in commits.orphaned_clips(self.storage, committed).items():
+        if found is None:
+            found = commits.orphaned_clips(self.storage, committed)
+        for name, keys in found.items():
             provenance = provenance_of(name)
             if provenance is None:
                 continue

@@ -13,11 +13,11 @@ from videogen_pipelines.commit import commit_clip
 from videogen_pipelines.committed import (
     committed_ids,
     list_shards,
-    orphans,
+    orphaned_clips,
     read_committed,
     read_sidecars,
 )
-from videogen_pipelines.keys import clip_key, meta_key
+from videogen_pipelines.keys import attempt_key, clip_key, meta_key
 from videogen_pipelines.ledger import LedgerWriter
 
 
@@ -92,8 +92,10 @@ def test_a_long_listing_is_the_same_shard_by_shard(
 
 def test_orphans_are_clips_without_sidecar(storage: LocalStorage, clips: Any) -> None:
     done = commit(storage, clips, "a")
-    storage.create(clip_key("b"), b"x")
-    assert list(orphans(storage, done)) == ["b"]
+    attempt = attempt_key("b")
+    for key in (clip_key("b"), attempt):
+        storage.create(key, b"x")
+    assert orphaned_clips(storage, done) == {"b": sorted([clip_key("b"), attempt])}
 
 
 def test_sidecars_are_read_in_the_order_asked_for(
