@@ -136,12 +136,19 @@ class Mesh:
         if len(ranks) > 1:
             group = dist.new_group([*ranks], timeout=self._timeout, use_local_synchronization=True)
             assert isinstance(group, dist.ProcessGroup)
+            _connect_now(group)
         place = list(ranks).index(self.rank)
         return Communicator(axis, place, ranks, group, self.counters, self._do_meanwhile)
 
     def _do_meanwhile(self) -> None:
         if self.meanwhile is not None:
             self.meanwhile()
+
+
+def _connect_now(group: dist.ProcessGroup) -> None:
+    """Have NCCL connect a group while all of its ranks are here: later not all may take part."""
+    if dist.get_backend(group) == "nccl":
+        dist.barrier(group, device_ids=[torch.cuda.current_device()])
 
 
 def _place() -> tuple[int, int]:
