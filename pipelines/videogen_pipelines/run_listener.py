@@ -146,7 +146,8 @@ class EventListener(Listener):
         self._add_failure("clip_failed", decision)
 
     def requeued(self, decision: Requeued) -> None:
-        self._add_failure("clip_again", decision)
+        # `redone`: work on it was lost, and not only its place in a gang's queue.
+        self._add_failure("clip_again", decision, redone=decision.started)
 
     def gang_building(self, gang: int) -> None:
         self._events.add("gang_building", gang=gang_name(gang))
@@ -178,13 +179,16 @@ class EventListener(Listener):
             self._draining = True
             self._events.add("draining", gangs=snapshot.gangs_ready)
 
-    def _add_failure(self, event: str, decision: DeadLettered | Requeued) -> None:
+    def _add_failure(
+        self, event: str, decision: DeadLettered | Requeued, redone: bool | None = None
+    ) -> None:
         self._events.add(
             event,
             id=decision.item_id,
             attempts=decision.attempts,
             error_class=str(decision.failure.error_class),
             message=decision.failure.message,
+            redone=redone,
         )
 
 

@@ -38,10 +38,9 @@ def table(request: pytest.FixtureRequest) -> Iterator[FaultTable]:
     """Collects a line per fault and shows them at the end."""
     lines = FaultTable()
     yield lines
-    terminal = request.config.pluginmanager.getplugin("terminalreporter")
-    if terminal and lines.rows:
-        terminal.ensure_newline()
-        terminal.write_line(lines.render())
+    manager = request.config.pluginmanager
+    with manager.getplugin("capturemanager").global_and_fixture_disabled():
+        manager.getplugin("terminalreporter").write_line("\n" + lines.render())
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +134,7 @@ def line(table: FaultTable, run: Run, fault: str, at: float, *, loses_gang: bool
             fault=fault,
             detected_s=lost[0]["at"] - at if lost and loses_gang else None,
             recovered_s=ready[0]["at"] - at if ready else None,
-            redone=len(run.events("clip_again", since=at)),
+            redone=sum(event["redone"] for event in run.events("clip_again", since=at)),
             clips=run.committed(),
             elapsed_s=run.events("run_ended")[-1]["at"] - started,
         )

@@ -104,7 +104,7 @@ def test_the_diary_of_a_run(storage: LocalStorage):
     diary.gang_building(0)
     diary.gang_ready(0)
     diary.completed(Completed("a", 2, {"gang": "gang-0", "node": "n1", "gpu_s": 4.5, "bytes": 9}))
-    diary.requeued(Requeued("b", 1, FAILURE, 0.0))
+    diary.requeued(Requeued("b", 1, FAILURE, 0.0, started=True))
     diary.dead_lettered(DeadLettered("b", 3, FAILURE))
     diary.gang_lost(0, FAILURE)
     diary.gang_retired(0, "too often")
@@ -125,7 +125,7 @@ def test_the_diary_of_a_run(storage: LocalStorage):
             "node": "n1",
             "gpu_s": 4.5,
         },
-        {"event": "clip_again", "id": "b", "attempts": 1, **failed},
+        {"event": "clip_again", "id": "b", "attempts": 1, "redone": True, **failed},
         {"event": "clip_failed", "id": "b", "attempts": 3, **failed},
         {"event": "gang_lost", "gang": "gang-0", **failed, "node": "n1", "detected_s": 61.5},
         {"event": "gang_retired", "gang": "gang-0", "message": "too often"},
