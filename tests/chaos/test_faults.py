@@ -26,6 +26,7 @@ from tests.s3.server import S3Server
 
 pytestmark = [pytest.mark.chaos, pytest.mark.cluster, pytest.mark.timeout(600)]
 
+ROOT = Path(__file__).parents[2]
 NUM_NODES = 3
 NUM_ROWS = 60
 HANG_TIMEOUT_S = 10
@@ -58,7 +59,12 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def nodes(s3_server: S3Server, proxy: FaultProxy, scratch: Path) -> Iterator[RayNodes]:
-    env = {**s3_server.environment(proxy.endpoint), "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"}
+    env = {
+        **s3_server.environment(proxy.endpoint),
+        "TMPDIR": str(scratch),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in (".", "cluster", "pipelines")),
+    }
     found = RayNodes(NUM_NODES, num_cpus=1, env=env)
     yield found
     found.close()
