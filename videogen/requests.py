@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import re
 import secrets
 from collections.abc import Mapping
@@ -288,22 +289,24 @@ def clip_id(request: ClipRequest, model_digest: str, sampler_version: str) -> st
         `metadata` (which changes no pixel), the model digest and the sampler version.
     """
     values = request.__dict__.copy()
-    own = [_quoted(values.pop("id")), _quoted(values.pop("prompt")), str(values.pop("seed"))]
+    name, prompt, seed = values.pop("id"), values.pop("prompt"), values.pop("seed")
     del values["metadata"]
-    # repr, because 0.0 and -0.0 are equal and have different names.
-    key = repr((model_digest, sampler_version, *values.values()))
+    # As bytes, because 0.0 and -0.0 are equal and have different names.
+    key = marshal.dumps((model_digest, sampler_version, *values.values()), _WITHOUT_REFERENCES)
     pieces = _pieces.get(key)
     if pieces is None:
         if len(_pieces) >= _MAX_PIECES:
             _pieces.clear()
         pieces = _pieces[key] = _canonical(request, model_digest, sampler_version)
-    text = "".join(part for pair in zip(pieces, (*own, ""), strict=True) for part in pair)
+    first, second, third, last = pieces
+    text = f"{first}{_quoted(name)}{second}{_quoted(prompt)}{third}{seed}{last}"
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-_OWN = ("id", "prompt", "seed")  # what nearly every row has to itself
+_OWN = ("id", "prompt", "seed")  # what nearly every row has to itself, in canonical order
 _MAX_PIECES = 1024
-_pieces: dict[str, list[str]] = {}
+_WITHOUT_REFERENCES = 2  # a version of marshal whose bytes depend on the values alone
+_pieces: dict[bytes, list[str]] = {}
 _quoted = json.encoder.encode_basestring_ascii
 
 

@@ -101,7 +101,8 @@ def generate(
             progress = Progress(plan.to_do, console, log_interval_s)
             progress.say(_opening(plan))
             listener = observers.listener(plan, progress)
-            items = () if standing else _items(job, run, committed, selection)
+            is_idle = standing or not (plan.to_do or plan.invalid or plan.held)
+            items = () if is_idle else _items(job, run, committed, selection)
             try:
                 with progress if plan.to_do else nullcontext():
                     # With nothing to make, the bad rows are still to be recorded.

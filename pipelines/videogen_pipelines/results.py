@@ -285,19 +285,23 @@ def results_table(rows: list[ResultRow], outcomes: Outcomes) -> pa.Table:
         "state": states,
         "clip_id": [row.clip_id for row in rows],
         "key": keys,
-        **{f.name: [_request_value(row, f.name) for row in rows] for f in _REQUEST_FIELDS},
+        **_request_columns(rows),
         **{f.name: found[f.name].combine_chunks() for f in _OUTCOME_FIELDS},
     }
     return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
 
 
-def _request_value(row: ResultRow, name: str) -> Any:
-    if row.request is None:
-        return None
-    value = getattr(row.request, name)
-    if name == "metadata":
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return list(value) if isinstance(value, tuple) else value
+def _request_columns(rows: list[ResultRow]) -> dict[str, list[Any]]:
+    asked = [{} if row.request is None else row.request.__dict__ for row in rows]
+    columns = {
+        field.name: [values.get(field.name) for values in asked] for field in _REQUEST_FIELDS
+    }
+    columns["metadata"] = [_as_json(values) for values in columns["metadata"]]
+    return columns
+
+
+def _as_json(values: Any) -> str | None:
+    return None if values is None else json.dumps(values, ensure_ascii=False, default=str)
 
 
 def _add(counts: RunCounts, table: pa.Table) -> RunCounts:

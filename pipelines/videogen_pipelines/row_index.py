@@ -12,6 +12,8 @@ from videogen.requests import ClipRequest, clip_id
 from videogen_pipelines.manifest.rows import ResolvedRow
 from videogen_pipelines.plan import ClipShape, Plan
 
+_MAX_TRAITS = 4096
+
 
 class RowIndex:
     """Hashes of ids and of clip ids, in the order of the rows; of a bad row only that there is one.
@@ -28,6 +30,7 @@ class RowIndex:
         self._clips = array("Q")
         self._shapes = array("I")
         self._shape_numbers: dict[ClipShape, int] = {}
+        self._known_traits: dict[tuple[object, ...], int] = {}
         self._invalid = 0
 
     def add_row(self, row: ResolvedRow) -> None:
@@ -39,14 +42,18 @@ class RowIndex:
 
     def add(self, request: ClipRequest, name: str) -> None:
         """Add a clip called `name`."""
-        shape = ClipShape.of(request)
         self._ids.append(hash(request.id))
         self._clips.append(_prefix(name))
-        self._shapes.append(self._shape_numbers.setdefault(shape, len(self._shape_numbers)))
+        self._shapes.append(self._shape_number(request))
 
     def add_invalid(self, count: int = 1) -> None:
         """Add clips that cannot be made."""
         self._invalid += count
+
+    @property
+    def shapes(self) -> list[ClipShape]:
+        """The shapes of clips that there are."""
+        return list(self._shape_numbers)
 
     def compare(
         self, committed: Mapping[str, str], chosen: Collection[str] | None = None
@@ -70,6 +77,23 @@ class RowIndex:
             shapes=self._count_shapes(~is_done & ~is_held),
         )
         return plan, conflicts
+
+    def _shape_number(self, request: ClipRequest) -> int:
+        traits = (
+            request.num_frames,
+            request.height,
+            request.width,
+            request.num_inference_steps,
+            request.guidance_scale,
+            request.sampler,
+        )
+        number = self._known_traits.get(traits)
+        if number is None:
+            shape, count = ClipShape.of(request), len(self._shape_numbers)
+            number = self._shape_numbers.setdefault(shape, count)
+            if len(self._known_traits) < _MAX_TRAITS:
+                self._known_traits[traits] = number
+        return number
 
     def _look_up(self, committed: Mapping[str, str]) -> tuple[np.ndarray, list[str]]:
         """For every clip whether it is there, and the ids under which another one is."""
