@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import ray
@@ -16,7 +17,7 @@ from videogen_cluster.failures import MESSAGE_CHARACTERS, ErrorClass, Failure
 
 _LOG_TAIL_CHARACTERS = 2_000
 _NOISE = ("class_name:", "actor_id:", "name:", "namespace:")
-_GUESSES = "There are some potential root causes"
+_GUESSES = re.compile("There are some potential root causes|Some common causes include")
 # Ray has no class of its own for an actor that its memory monitor killed.
 _MEMORY_MONITOR = "running low on memory"
 _NODE_DIED = "because its node has died"
@@ -35,7 +36,7 @@ def explain_loss(error: RayError, node_id: str | None, log: str = "") -> Failure
     """
     lines = (line.strip() for line in str(error).splitlines())
     told = " ".join(line for line in lines if line and not line.startswith(_NOISE))
-    message = told.partition(_GUESSES)[0].strip()[:MESSAGE_CHARACTERS]
+    message = _GUESSES.split(told)[0].strip()[:MESSAGE_CHARACTERS]
     error_class = _loss_class(error, node_id)
     if error_class is ErrorClass.ENVIRONMENT:
         message += _INSTALL

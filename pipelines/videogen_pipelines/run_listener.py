@@ -15,6 +15,8 @@ from videogen_pipelines.progress import Progress
 from videogen_pipelines.redact import redact
 from videogen_pipelines.run_directory import RunDirectory
 
+_GANG_LOSSES = (ErrorClass.RANK_DEATH, ErrorClass.HANG, ErrorClass.PREEMPTION)
+
 
 class RunListener(Listener):
     """Passes everything on, in order; what the first of them raises ends the run.
@@ -111,8 +113,11 @@ class ScreenListener(Listener):
         )
 
     def requeued(self, decision: Requeued) -> None:
-        if decision.failure.error_class is not ErrorClass.CANCELLED:
-            self._progress.say(f"again {decision.item_id}: {_why(decision.failure)}")
+        failure = decision.failure
+        if failure.error_class in _GANG_LOSSES:  # said in full when the gang was lost
+            self._progress.say(f"again {decision.item_id}: {failure.error_class}")
+        elif failure.error_class is not ErrorClass.CANCELLED:
+            self._progress.say(f"again {decision.item_id}: {_why(failure)}")
 
     def gang_lost(self, gang: int, failure: Failure) -> None:
         self._progress.say(f"lost gang {gang}: {_why(failure)}")

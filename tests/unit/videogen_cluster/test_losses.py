@@ -53,8 +53,12 @@ def test_a_rank_that_went_with_its_node_is_not_to_blame(
     assert explain_loss(error, "n1").error_class is expected
 
 
-def test_the_message_is_one_line_and_the_log_is_kept():
-    told = "died.\n\tclass_name: Rank\n\tpid: 7\nThere are some potential root causes. (1) ..."
+@pytest.mark.parametrize(
+    "guesses",
+    ["There are some potential root causes. (1) ...", "Some common causes include: (1) ..."],
+)
+def test_the_message_is_one_line_without_guesses_and_the_log_is_kept(guesses: str):
+    told = f"died.\n\tclass_name: Rank\n\tpid: 7\n{guesses}"
     failure = explain_loss(RayActorError(error_msg=told), None, "Segmentation fault")
     assert failure.message == "died. pid: 7"
     assert failure.traceback == "Segmentation fault"

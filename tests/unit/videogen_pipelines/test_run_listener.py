@@ -143,7 +143,7 @@ def test_the_screen_names_what_failed_and_says_once_that_it_stops():
     screen.progress(STOPPING)
     screen.progress(STOPPING)
     assert text.getvalue().splitlines() == [
-        "again a: hang: silent at http://***@h",
+        "again a: hang",
         "failed a after 3 attempts: hang: silent at http://***@h",
         "stopping: clips in flight may finish; once more to stop at once",
     ]
