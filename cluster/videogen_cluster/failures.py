@@ -35,6 +35,7 @@ class ErrorClass(StrEnum):
     UNEXPECTED = "unexpected"
     RANK_DEATH = "rank_death"
     HANG = "hang"
+    COLLECTIVE = "collective"
     PREEMPTION = "preemption"
     CANCELLED = "cancelled"
 
@@ -66,6 +67,7 @@ POLICIES: dict[ErrorClass, Policy] = {
     ErrorClass.UNEXPECTED: Policy(),
     ErrorClass.RANK_DEATH: Policy(),
     ErrorClass.HANG: Policy(),
+    ErrorClass.COLLECTIVE: Policy(),
     ErrorClass.PREEMPTION: Policy(charged=False),
     ErrorClass.CANCELLED: Policy(charged=False),
 }
@@ -76,7 +78,8 @@ class Failure:
     """One failure, small and picklable: no exception object ever crosses a process.
 
     Where it is known, it says on which node and in which gang, and for how long nobody had
-    noticed: the seconds between the last sign of life and `Failure`.
+    noticed: the seconds between the last sign of life and `Failure`. One `while_computing` may
+    leave other ranks waiting in a collective.
     """
 
     error_class: ErrorClass
@@ -85,6 +88,7 @@ class Failure:
     node: str | None = None
     gang: int | None = None
     detected_s: float | None = None
+    while_computing: bool = False
 
 
 def classify(error: BaseException) -> ErrorClass:
@@ -101,6 +105,8 @@ def classify(error: BaseException) -> ErrorClass:
         return ErrorClass.ENCODE
     if _is_out_of_memory(error):
         return ErrorClass.OUT_OF_MEMORY
+    if _is_of_collective(error):
+        return ErrorClass.COLLECTIVE
     if isinstance(error, StorageError | OSError):
         return ErrorClass.STORAGE
     return ErrorClass.UNEXPECTED
@@ -116,6 +122,13 @@ def describe(error: BaseException) -> Failure:
     return Failure(
         classify(error), message[:MESSAGE_CHARACTERS], lines[-TRACEBACK_CHARACTERS:].strip()
     )
+
+
+def _is_of_collective(error: BaseException) -> bool:
+    """Whether a rank could not talk to the others, as gloo, NCCL and torch's store say it."""
+    if any(base.__name__ == "DistError" for base in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and "/gloo/" in str(error)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

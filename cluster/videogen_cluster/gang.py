@@ -42,8 +42,12 @@ class Gang:
         return self._reservation.nodes()
 
     def setup(self) -> list[ray.ObjectRef]:
-        """Load the model on every rank; each answers `RankReady` or a `Failure`."""
-        return [rank.setup.remote() for rank in self._ranks]
+        """Load the model on every rank; each answers `RankReady` or a `Failure`.
+
+        The ranks of several hear from Ray where the first one waits for them, as soon as it does.
+        """
+        address = self._ranks[0].open_rendezvous.remote() if len(self._ranks) > 1 else None
+        return [rank.setup.remote(address) for rank in self._ranks]
 
     def run(self, lease: Lease) -> list[ray.ObjectRef]:
         """Start an item on every rank; rank 0 answers its record."""

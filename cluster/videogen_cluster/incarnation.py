@@ -12,6 +12,8 @@ from videogen_cluster.rank import RankReady
 
 # Ray needs about 15 s to tell a machine that is gone from one that is slow.
 DOUBT_S = 25.0
+# It knows of a process that died within a second or two.
+CAUSE_S = 5.0
 STATES = ("waiting", "starting", "ready")
 
 
@@ -21,7 +23,8 @@ class Incarnation:
 
     It waits while `nodes` is empty and starts until it is `ready`. There are doubts about a rank,
     since a moment, while it cannot be reached and nobody knows whether it, its machine or the
-    network is at fault.
+    network is at fault. `complaints` are of ranks that another one has left in a collective: the
+    gang is at its end then, and waits only to learn why.
     """
 
     gang: Gang
@@ -34,6 +37,7 @@ class Incarnation:
     ready: bool = False
     num_owed: int = 0
     doubts: dict[int, float] = field(default_factory=dict)
+    complaints: dict[int, tuple[float, Failure]] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -56,6 +60,24 @@ class Incarnation:
         """For how long a rank has been out of reach, if one is."""
         return time.monotonic() - min(self.doubts.values()) if self.doubts else None
 
+    def complain(self, rank: int, failure: Failure) -> None:
+        """A rank says that another one has left it in a collective."""
+        self.complaints.setdefault(rank, (time.monotonic(), failure))
+
+    def unexplained(self) -> Failure | None:
+        """Why it is to be killed after complaints whose cause nobody has named, or None for now.
+
+        A process that died would be known by now, so what cannot be reached is its machine.
+        """
+        if not self.complaints:
+            return None
+        since, failure = min(self.complaints.values(), key=lambda complaint: complaint[0])
+        waited_s = time.monotonic() - since
+        if len(self.complaints) < self.gang.shape.world_size and waited_s <= CAUSE_S:
+            return None
+        cause = out_of_reach(waited_s) if self.doubts else failure
+        return self.blame(cause, waited_s, min(self.complaints))
+
     def excuse(self, seconds: float) -> None:
         """Forgive a silence in which nobody listened."""
         self.pulse.excuse(seconds)
@@ -65,6 +87,8 @@ class Incarnation:
 
     def overdue(self, hang_timeout_s: float, setup_timeout_s: float) -> Failure | None:
         """Why it is to be killed now for its silence, or None."""
+        if failure := self.unexplained():
+            return failure
         now = time.monotonic()
         doubted_s = self.doubted_s
         if doubted_s is not None:

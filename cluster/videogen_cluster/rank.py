@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -17,6 +17,7 @@ import ray
 from videogen_cluster.failures import ErrorClass, Failure, describe
 from videogen_cluster.handshake import Versions
 from videogen_cluster.health import Activity, ActivityLog, Report
+from videogen_cluster.rendezvous import Rendezvous, open_rendezvous, use_node_network
 from videogen_cluster.turns import Turns
 from videogen_cluster.workload import RankContext, Workload
 
@@ -24,6 +25,7 @@ WORK_GROUP = "work"
 CONTROL_GROUP = "control"
 _PR_SET_PDEATHSIG = 1
 _CANCELLED = Failure(ErrorClass.CANCELLED, "not started: the run is being stopped")
+_OUT_OF_STEP = Failure(ErrorClass.CANCELLED, "not started: this rank gave up the item before")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,22 @@ class Rank:
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
         self._turns = Turns()
         self._stopping = False
+        self._out_of_step = False
+        self._rendezvous: Rendezvous | None = None
 
-    def setup(self) -> RankReady | Failure:
-        """Load the model; answers when the rank can take items."""
+    def open_rendezvous(self) -> str | Failure:
+        """Open the place where the ranks of this gang meet; the address is for their `setup`."""
+        return _caught(self._open_rendezvous)
+
+    def setup(self, rendezvous: str | Failure | None = None) -> RankReady | Failure:
+        """Load the model; answers when the rank can take items.
+
+        Args:
+            rendezvous: what `open_rendezvous` of one rank answered; None if it is the only one.
+        """
+        if isinstance(rendezvous, Failure):
+            return rendezvous
+        self._context = replace(self._context, rendezvous=rendezvous)
         return _caught(self._set_up)
 
     @ray.method(concurrency_group=WORK_GROUP)
@@ -90,27 +105,44 @@ class Rank:
         self._stopping = True
         self._turns.close()
 
+    def _open_rendezvous(self) -> str:
+        self._rendezvous = open_rendezvous()
+        return self._rendezvous.address
+
     def _set_up(self) -> RankReady:
+        if self._context.rendezvous is not None:
+            use_node_network()
         self._compute.submit(self._workload.setup, self._context).result()
         node_id = ray.get_runtime_context().get_node_id()
         return RankReady(os.getpid(), node_id, Versions.here())
 
     def _finished(self, item_id: str, item: Mapping[str, Any], turn: int) -> Any:
         queued = self._turns.take(turn, lambda: self._queued(item_id, item))
-        return _CANCELLED if queued is None else queued.result()()
+        if queued is None:
+            return _CANCELLED
+        rest = queued.result()
+        return rest if isinstance(rest, Failure) else rest()
 
-    def _queued(self, item_id: str, item: Mapping[str, Any]) -> Future[Callable[[], Any]]:
+    def _queued(self, item_id: str, item: Mapping[str, Any]) -> Future[Callable[[], Any] | Failure]:
         return self._compute.submit(self._computed, item_id, item)
 
-    def _computed(self, item_id: str, item: Mapping[str, Any]) -> Callable[[], Any]:
+    def _computed(self, item_id: str, item: Mapping[str, Any]) -> Callable[[], Any] | Failure:
         if self._stopping:
-            return lambda: _CANCELLED
+            return _CANCELLED
+        if self._out_of_step:
+            return _OUT_OF_STEP
 
         def heartbeat(stage: str, step: int, total: int) -> None:
             self._log.note(item_id, stage, step, total)
 
         heartbeat("start", 0, 1)
-        return self._workload.compute(item, heartbeat)
+        try:
+            return self._workload.compute(item, heartbeat)
+        except BaseException as error:  # noqa: BLE001 - as in _caught
+            # The others may be in a collective of this item; they must not meet this rank there
+            # with the numbers of another one.
+            self._out_of_step = self._context.world_size > 1
+            return replace(describe(error), while_computing=True)
 
 
 def _caught(work: Callable[[], Any]) -> Any:

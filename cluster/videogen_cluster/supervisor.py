@@ -63,6 +63,11 @@ class Steps:
     steps: tuple[Step, ...]
 
 
+# It costs the other items of the gang nothing.
+_LEFT_WAITING = Failure(
+    ErrorClass.CANCELLED, "a rank gave up its item, and the others may wait for it in a collective"
+)
+
 Event = Ready | Answer | Lost | Stranger | Steps
 Kind = Literal["setup", "run", "report"]
 
@@ -257,15 +262,18 @@ class Supervisor:
 
     def _failed(self, call: _Call, failure: Failure) -> Iterator[Event]:
         body, failure = call.body, call.body.blame(failure, detected_s=0.0, rank=call.rank)
+        if failure.error_class is ErrorClass.COLLECTIVE:
+            # What happened to another rank is the reason, and Ray or that rank will say it.
+            body.complain(call.rank, failure)
+            return
         if call.kind != "run" or call.lease is None:
             yield Lost(body.gang.index, failure)
             return
         if call.rank == 0:
             body.num_owed -= 1
         yield Answer(call.lease, failure)
-        if body.gang.shape.world_size > 1:
-            # The other ranks may wait in a collective for the one that failed.
-            yield Lost(body.gang.index, Failure(ErrorClass.CANCELLED, "a rank gave up its item"))
+        if failure.while_computing and body.gang.shape.world_size > 1:
+            yield Lost(body.gang.index, body.blame(_LEFT_WAITING, 0.0, call.rank))
 
     def _explain(self, call: _Call, error: RayError) -> Failure:
         body, rank = call.body, call.body.ranks.get(call.rank)

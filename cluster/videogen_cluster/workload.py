@@ -12,13 +12,17 @@ Heartbeat = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class RankContext:
-    """Where a rank finds itself: its place in the gang and what it may use of its machine."""
+    """Where a rank finds itself: its place in the gang and what it may use of its machine.
+
+    `rendezvous` is the "host:port" that the ranks of a gang meet at; None for one that is alone.
+    """
 
     gang: int
     rank: int
     world_size: int
     device: str
     num_threads: int
+    rendezvous: str | None = None
 
 
 class Workload(Protocol):
@@ -35,7 +39,8 @@ class Workload(Protocol):
 
         Args:
             item: the item's payload with `attempt` (from 1), `degrade` (how often it ran out of
-                memory; use less) and `repeat` (it was begun before, and may be done already).
+                memory; use less) and `repeat` (it was begun before, and may be done already). All
+                ranks of a gang get the same, in the same order; the first one's record counts.
             heartbeat: tells the supervisor that this rank lives.
 
         Returns:

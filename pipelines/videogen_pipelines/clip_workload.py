@@ -13,11 +13,12 @@ from videogen.requests import ClipRequest
 from videogen.storage import open_storage
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_encoder import ClipEncoder
+from videogen_pipelines.clip_gang import ClipGang
 from videogen_pipelines.commit import CommitResult, adopt_clip, commit_clip, store_attempt
 from videogen_pipelines.events import gang_name
 from videogen_pipelines.model_cache import local_model
 from videogen_pipelines.scratch import scratch_folder
-from videogen_pipelines.sidecar import ModelStamp, Provenance, Timings
+from videogen_pipelines.sidecar import ModelStamp, Parallel, Provenance, Timings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +47,8 @@ class ClipSettings:
     codec: str = "h264"
     crf: int | None = None
     single_committer: bool = False
+    cfg_degree: int = 1
+    seq_degree: int = 1
 
 
 class GenerateWorkload:
@@ -74,13 +77,17 @@ class GenerateWorkload:
             chosen.attention,
         )
         self._check_digest(self._generator.spec.digest)
+        self._gang = ClipGang.join(context, self._generator, chosen.cfg_degree, chosen.seq_degree)
         self._storage = open_storage(chosen.out_uri)
         self._scratch = scratch_folder(self._storage)
 
     def compute(
         self, item: Mapping[str, Any], heartbeat: Heartbeat
     ) -> Callable[[], dict[str, Any]]:
-        """Denoise and decode one clip; the returned rest encodes its end, verifies and commits."""
+        """Denoise and decode one clip; the returned rest encodes its end, verifies and commits.
+
+        All ranks of a gang do so together; the rest is the first one's alone.
+        """
         if item["degrade"]:
             _free_device_memory()
         request = ClipRequest.model_validate(item["request"])
@@ -94,19 +101,26 @@ class GenerateWorkload:
             gang=gang_name(self._context.gang),
             warnings=tuple(self._generator.warnings(request)),
         )
-        if item.get("repeat") and (made := self._made_before(provenance)):
-            return made.outcome
+        made = self._made_before(provenance) if item.get("repeat") and self._gang.leads else None
+        if self._gang.begin(item, is_done=made is not None):
+            return made.outcome if made else _nothing
         started = time.perf_counter()
         latents = self._generator.denoise(request, lambda n, of: heartbeat("denoise", n, of))
         denoised = time.perf_counter()
         path = self._scratch / f"{request.id}.{item['attempt']}.mp4"
+        encoder = self._encoder(path, provenance, heartbeat) if self._gang.leads else None
         num_tiles = 2 ** min(item["degrade"], MAX_TILINGS)
-        encoder = self._decode(latents, num_tiles, path, provenance, heartbeat)
+        parallel = self._decode(
+            latents, num_tiles, encoder, lambda: heartbeat("decode", 0, request.num_frames)
+        )
         decoded = time.perf_counter()
+        if encoder is None:
+            return _nothing
         provenance = replace(
             provenance,
             timings=Timings(denoise_s=denoised - started, decode_s=decoded - denoised),
             gpu_s=(decoded - started) * self._context.world_size,
+            parallel=parallel,
         )
         return lambda: self._finish(encoder, path, provenance, heartbeat)
 
@@ -116,16 +130,9 @@ class GenerateWorkload:
             return None  # only the coordinator may commit what is stored
         return adopt_clip(self._storage, provenance)
 
-    def _decode(
-        self,
-        latents: Tensor,
-        num_tiles: int,
-        path: Path,
-        provenance: Provenance,
-        heartbeat: Heartbeat,
-    ) -> ClipEncoder:
+    def _encoder(self, path: Path, provenance: Provenance, heartbeat: Heartbeat) -> ClipEncoder:
         request = provenance.request
-        encoder = ClipEncoder(
+        return ClipEncoder(
             path,
             request,
             self.settings.codec,
@@ -133,14 +140,29 @@ class GenerateWorkload:
             provenance.container_metadata(),
             lambda n: heartbeat("encode", n, request.num_frames),
         )
+
+    def _decode(
+        self,
+        latents: Tensor,
+        num_tiles: int,
+        encoder: ClipEncoder | None,
+        on_frames: Callable[[], None],
+    ) -> Parallel | None:
+        """Decode into the encoder; ranks without one only take their part in decoding.
+
+        Returns:
+            What the ranks have told each other for this clip.
+        """
         try:
             for frames in self._generator.decode(latents, num_tiles):
-                encoder.put(frames)
-                heartbeat("decode", 0, request.num_frames)
+                if encoder is not None:
+                    encoder.put(frames)
+                on_frames()
+            return self._gang.traffic()
         except BaseException:
-            encoder.abort()
+            if encoder is not None:
+                encoder.abort()
             raise
-        return encoder
 
     def _finish(
         self,
@@ -165,6 +187,11 @@ class GenerateWorkload:
                 f"model '{self.settings.model}': got digest {found[:12]} on this node, expected "
                 f"{expected[:12]} as on the coordinator's. Fix: install the same model everywhere."
             )
+
+
+def _nothing() -> dict[str, Any]:
+    """What is left to do on ranks that only helped."""
+    return {}
 
 
 def _free_device_memory() -> None:

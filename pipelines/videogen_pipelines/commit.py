@@ -223,6 +223,7 @@ def _sidecar(provenance: Provenance, stored: _Stored, status: Status, commit_s: 
         timings=provenance.timings.model_copy(update={"commit_s": commit_s}),
         gpu_s=provenance.gpu_s,
         device=provenance.device,
+        parallel=provenance.parallel,
         node=provenance.node,
         gang=provenance.gang,
         versions=dict(provenance.versions),

@@ -12,7 +12,7 @@ from videogen.models.spec import ModelSpec, resolve_model
 from videogen.requests import SamplingDefaults
 from videogen.storage import Storage, is_remote, open_storage
 from videogen_pipelines.clip_workload import ClipSettings
-from videogen_pipelines.config import ClusterSection, RunConfig
+from videogen_pipelines.config import ClusterSection, GangSection, RunConfig
 from videogen_pipelines.inputs import Inputs
 from videogen_pipelines.manifest import InvalidRow, ManifestReport
 from videogen_pipelines.model_cache import read_model_spec
@@ -80,13 +80,16 @@ class Job:
     def checked(
         cls, config: RunConfig, model: LoadedModel, inputs: Inputs, storage: Storage
     ) -> Job:
-        """Check the rows, and index them in the same pass.
+        """Check the rows, and index them in the same pass; then whether gangs suit the clips.
 
         Raises:
             InvalidRequestError: rows are bad and not to be skipped; names all of them.
+            ConfigError: gangs have more ranks than the clips have work for.
         """
         index = RowIndex(model.stamp.digest, SAMPLER_VERSION)
-        return cls(config, model, inputs, inputs.check(index.add_row), storage, index)
+        job = cls(config, model, inputs, inputs.check(index.add_row), storage, index)
+        _check_gang(config.cluster.gang, model.spec, index)
+        return job
 
     def record(self) -> RunRecord:
         """What `run.json` says of it."""
@@ -135,15 +138,19 @@ class Job:
             codec=self.config.output.codec,
             crf=self.config.output.crf,
             single_committer=not self.storage.conditional_writes,
+            cfg_degree=self.config.cluster.gang.cfg_degree,
+            seq_degree=self.config.cluster.gang.seq_degree,
         )
+
+
+def _check_gang(gang: GangSection, spec: ModelSpec, index: RowIndex) -> None:
+    if gang.world_size > 1:
+        from videogen_pipelines.sharding import check_gang  # needs torch
+
+        check_gang(spec, index.shapes, gang)
 
 
 def _check_cluster(cluster: ClusterSection) -> None:
-    if cluster.gang.world_size != 1:
-        raise ConfigError(
-            f"cluster.gang: got {cluster.gang.world_size} ranks (seq_degree × cfg_degree), "
-            "expected 1: this version runs a model on one rank. Fix: raise cluster.gangs instead."
-        )
     if cluster.max_gang_deaths <= cluster.max_attempts:
         raise ConfigError(
             f"cluster.max_gang_deaths: got {cluster.max_gang_deaths}, expected more than "

@@ -19,16 +19,18 @@ class ClipShape:
     height: int
     width: int
     evaluations: int
+    is_guided: bool = True
 
     @classmethod
     def of(cls, request: ClipRequest) -> ClipShape:
         per_step = 2 if request.sampler == "heun" else 1
-        guided = 2 if request.guidance_scale != 1 else 1
+        is_guided = request.guidance_scale != 1
         return cls(
             request.num_frames,
             request.height,
             request.width,
-            request.num_inference_steps * per_step * guided,
+            request.num_inference_steps * per_step * (1 + is_guided),
+            is_guided,
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,12 @@ from videogen.defaults import sampling_defaults
 from videogen.errors import ConfigError
 from videogen.models.presets import count_parameters
 from videogen.models.spec import ModelSpec
-from videogen.parallel.planner import Candidate, Choice
+from videogen.parallel.planner import Candidate, Choice, check_degrees, max_seq_degree
 from videogen.parallel.planner_work import ClipDemand
+from videogen_pipelines.config import GangSection
 from videogen_pipelines.inputs import ManifestInputs
 from videogen_pipelines.manifest import InvalidRow
+from videogen_pipelines.plan import ClipShape
 
 _UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30}
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]+)")
@@ -106,6 +108,29 @@ def clip_demand(spec: ModelSpec, kind: ClipKind, dtype: torch.dtype) -> ClipDema
         num_vae_parameters=parameters.vae,
         num_text_parameters=parameters.text or 0,
     )
+
+
+def check_gang(spec: ModelSpec, shapes: Collection[ClipShape], gang: GangSection) -> None:
+    """Refuse degrees that no clip has work for; smaller clips may leave ranks idle.
+
+    Raises:
+        ConfigError: says why, and the nearest legal degree.
+    """
+    if gang.world_size == 1 or not shapes:
+        return
+    is_guided = any(shape.is_guided for shape in shapes)
+    demands = [_demand_of(spec, shape, is_guided) for shape in shapes]
+    widest = max(demands, key=max_seq_degree)
+    num_gpus = gang.cfg_degree * max(gang.seq_degree, max_seq_degree(widest))
+    try:
+        check_degrees(widest, num_gpus, gang.cfg_degree, gang.seq_degree)
+    except ConfigError as error:
+        raise ConfigError(f"cluster.gang.{error}") from None
+
+
+def _demand_of(spec: ModelSpec, shape: ClipShape, is_guided: bool) -> ClipDemand:
+    kind = ClipKind(shape.num_frames, shape.height, shape.width, 1, is_guided)
+    return clip_demand(spec, kind, torch.float32)
 
 
 def parse_bytes(text: str) -> int:

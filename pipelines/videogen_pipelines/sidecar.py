@@ -48,11 +48,25 @@ class Timings(Record):
     commit_s: float = Field(default=0.0, ge=0)
 
 
+class Parallel(Record):
+    """How the ranks of a gang shared a clip, and what that took, by axis of their mesh.
+
+    `calls` of collectives, `bytes` sent to other ranks, and `seconds` that computing waited are
+    sums over all ranks, as `gpu_s` is.
+    """
+
+    seq_degree: int = Field(ge=1)
+    cfg_degree: int = Field(ge=1)
+    calls: dict[str, int]
+    bytes: dict[str, int]
+    seconds: dict[str, float]
+
+
 class Sidecar(Record):
     """Everything known about one committed clip; `sha256` and `bytes` are of the file at `key`.
 
     `gpu_s` is what the clip cost: seconds of all ranks' devices, of the kind that `device` names
-    ("cuda", "cpu"; None where it is not known).
+    ("cuda", "cpu"; None where it is not known). `parallel` is None for a clip of one rank.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -71,6 +85,7 @@ class Sidecar(Record):
     timings: Timings
     gpu_s: float = Field(default=0.0, ge=0)
     device: str | None = None
+    parallel: Parallel | None = None
     node: str
     gang: str | None = None
     versions: dict[str, str]
@@ -79,7 +94,7 @@ class Sidecar(Record):
 
     def outcome(self) -> dict[str, Any]:
         """The ledger's record of this clip: JSON types only, small enough to cross processes."""
-        return {
+        record = {
             "id": self.id,
             "clip_id": self.clip_id,
             "state": "done",
@@ -96,6 +111,9 @@ class Sidecar(Record):
             "created_at": self.created_at.timestamp(),
             "warnings": list(self.warnings),
         }
+        if self.parallel is not None:
+            record["parallel"] = self.parallel.model_dump()
+        return record
 
 
 @functools.cache
@@ -120,6 +138,7 @@ class Provenance:
     timings: Timings = field(default_factory=Timings)
     gpu_s: float = 0.0
     device: str | None = None
+    parallel: Parallel | None = None
     node: str = field(default_factory=socket.gethostname)
     gang: str | None = None
     versions: Mapping[str, str] = field(default_factory=current_versions)

@@ -6,6 +6,7 @@ that talk most stand side by side. NCCL connects GPUs and gloo CPUs; everything 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -24,10 +25,15 @@ TIMEOUT_S = 60.0
 def open_store(host: str, timeout_s: float = TIMEOUT_S) -> TCPStore:
     """Open the meeting place of a gang on a free port of this host; for rank 0.
 
-    The others join at `f"{host}:{store.port}"`.
+    The others join at `f"{host}:{store.port}"`; no other address of this machine answers there.
     """
     wait = timedelta(seconds=timeout_s)
-    return TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=wait)
+    listener = _listen(host)
+    port = listener.getsockname()[1]
+    fd = listener.detach()  # the store's own from now on
+    return TCPStore(
+        host, port, is_master=True, wait_for_workers=False, timeout=wait, master_listen_fd=fd
+    )
 
 
 def join(
@@ -36,12 +42,15 @@ def join(
     world_size: int,
     device: torch.device,
     timeout_s: float = TIMEOUT_S,
+    patience_s: float | None = None,
 ) -> None:
     """Become rank `rank` of `world_size`; returns when all have come.
 
     Args:
         meeting: the store of `open_store` on rank 0, its "host:port" on the others.
         device: what this rank computes on; a GPU is made the current one.
+        timeout_s: how long connecting may take.
+        patience_s: how much later than this rank the others may come; None is `timeout_s`.
 
     Raises:
         ConfigError: this process is a rank already, or the address is not "host:port".
@@ -55,6 +64,8 @@ def join(
         torch.cuda.set_device(device)
     wait = timedelta(seconds=timeout_s)
     store = _store(meeting, wait) if isinstance(meeting, str) else meeting
+    if patience_s is not None:
+        _await_all(store, rank, world_size, timedelta(seconds=patience_s))
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=wait)
 
@@ -63,6 +74,20 @@ def leave() -> None:
     """Stop being a rank; every mesh of this process is unusable afterwards."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _await_all(store: TCPStore, rank: int, world_size: int, patience: timedelta) -> None:
+    names = [f"come/{each}" for each in range(world_size)]
+    store.set(names[rank], "")
+    store.wait(names, patience)
+
+
+def _listen(host: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, 0), family=family)
+    except OSError:  # an address that others know this machine by and that it does not have itself
+        return socket.create_server(("", 0), family=family)
 
 
 def _store(address: str, wait: timedelta) -> TCPStore:

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from torch.distributed import DistStoreError
 
 from videogen.errors import (
     ConfigError,
@@ -38,6 +39,8 @@ from videogen_cluster.failures import POLICIES, ErrorClass, classify, describe
         (MemoryError(), ErrorClass.OUT_OF_MEMORY),
         (torch.OutOfMemoryError("CUDA out of memory."), ErrorClass.OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ErrorClass.OUT_OF_MEMORY),
+        (DistStoreError("wait timeout after 1000ms"), ErrorClass.COLLECTIVE),
+        (RuntimeError("[/x/gloo/pair.cc:553] Connection closed by peer"), ErrorClass.COLLECTIVE),
         (RuntimeError("shapes do not match"), ErrorClass.UNEXPECTED),
         (VideogenError("x"), ErrorClass.UNEXPECTED),
         (SystemExit(1), ErrorClass.UNEXPECTED),

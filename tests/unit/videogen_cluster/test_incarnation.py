@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ from videogen_cluster import incarnation
 from videogen_cluster.failures import ErrorClass, Failure
 from videogen_cluster.handshake import Versions
 from videogen_cluster.health import Activity, Pulse
-from videogen_cluster.incarnation import DOUBT_S, Incarnation
+from videogen_cluster.incarnation import CAUSE_S, DOUBT_S, Incarnation
 from videogen_cluster.rank import RankReady
 
 
@@ -30,8 +29,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return found
 
 
-def body(clock: Clock, nodes: tuple[str, ...] = ()) -> Incarnation:
-    gang: Any = SimpleNamespace(index=7, nodes=lambda: nodes)
+def body(clock: Clock, nodes: tuple[str, ...] = (), world_size: int = 1) -> Incarnation:
+    shape = SimpleNamespace(world_size=world_size)
+    gang: Any = SimpleNamespace(index=7, nodes=lambda: nodes, shape=shape)
     return Incarnation(gang, Pulse(clock()))
 
 
@@ -98,3 +98,32 @@ def test_a_failure_is_told_where_it_happened(clock: Clock):
     found.ready = True
     assert found.blame(Failure(ErrorClass.RANK_DEATH, "x")).detected_s == 3.0
     assert found.blame(Failure(ErrorClass.RANK_DEATH, "x")).node == "n1"
+
+
+LEFT = Failure(ErrorClass.COLLECTIVE, "connection closed by peer")
+
+
+def test_ranks_that_were_left_wait_a_moment_for_the_reason(clock: Clock):
+    left = body(clock, nodes=("n1",), world_size=3)
+    left.complain(0, LEFT)
+    clock.now += CAUSE_S / 2
+    left.complain(2, LEFT)
+    assert left.overdue(60.0, 900.0) is None
+    clock.now += CAUSE_S / 2 + 0.1
+    failure = left.overdue(60.0, 900.0)
+    assert (failure.error_class, failure.gang) == (ErrorClass.COLLECTIVE, 7)
+
+
+def test_ranks_that_were_left_by_one_out_of_reach_have_lost_its_machine(clock: Clock):
+    left = body(clock, nodes=("n1",), world_size=2)
+    left.complain(0, LEFT)
+    left.doubts[1] = clock.now
+    clock.now += CAUSE_S + 0.1
+    assert left.overdue(60.0, 900.0).error_class is ErrorClass.PREEMPTION
+
+
+def test_ranks_that_all_complain_have_nobody_to_wait_for(clock: Clock):
+    left = body(clock, nodes=("n1",), world_size=2)
+    left.complain(0, LEFT)
+    left.complain(1, LEFT)
+    assert left.overdue(60.0, 900.0).error_class is ErrorClass.COLLECTIVE

@@ -43,7 +43,10 @@ class Recorder:
             raise MemoryError
         if item["id"] == "leaves":
             raise SystemExit(1)
-        return lambda: {"id": item["id"]}
+        return self.failing if item["id"] == "unstored" else lambda: {"id": item["id"]}
+
+    def failing(self) -> dict[str, Any]:
+        raise OSError("disk full")
 
 
 @pytest.fixture
@@ -52,8 +55,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return Recorder()
 
 
-def make(recorder: Recorder, gang: int = 0) -> Any:  # Ray's decorators hide its types
-    return Rank(recorder, RankContext(gang, 0, 1, "cpu", 1))
+def make(recorder: Recorder, gang: int = 0, world_size: int = 1) -> Any:
+    # Any, because Ray's decorators hide its types.
+    return Rank(recorder, RankContext(gang, 0, world_size, "cpu", 1))
 
 
 def call(pool: ThreadPoolExecutor, rank: Any, name: str, turn: int) -> Future[Any]:
@@ -102,6 +106,28 @@ def test_a_stopped_rank_hands_back_what_it_has_not_started(recorder: Recorder):
     assert isinstance(handed_back, Failure)
     assert handed_back.error_class is ErrorClass.CANCELLED
     assert [name for name, _ in recorder.computed] == ["first"]
+
+
+def test_a_rank_of_several_that_gave_up_an_item_computes_nothing_more(recorder: Recorder):
+    rank = make(recorder, world_size=2)
+    assert rank.run({"id": "bad"}, 0).while_computing
+    refused = rank.run({"id": "next"}, 1)
+    assert refused.error_class is ErrorClass.CANCELLED
+    assert [name for name, _ in recorder.computed] == ["bad"]
+
+
+def test_what_fails_after_computing_leaves_nobody_waiting(recorder: Recorder):
+    rank = make(recorder, world_size=2)
+    failed = rank.run({"id": "unstored"}, 0)
+    assert failed.error_class is ErrorClass.STORAGE
+    assert not failed.while_computing
+    assert rank.run({"id": "next"}, 1) == {"id": "next"}
+
+
+def test_ranks_that_have_no_place_to_meet_load_nothing(recorder: Recorder):
+    failure = Failure(ErrorClass.STORAGE, "no port")
+    assert make(recorder, world_size=2).setup(failure) is failure
+    assert not hasattr(recorder, "setup_thread")
 
 
 def test_a_rank_says_what_it_does_until_it_is_done(recorder: Recorder):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import torch
+from torch.distributed import DistStoreError
 
 from videogen.errors import ConfigError
-from videogen.parallel.mesh import Mesh, join
+from videogen.parallel.mesh import Mesh, join, open_store
 
 
 def test_a_mesh_of_one_rank_needs_no_others() -> None:
@@ -39,3 +42,16 @@ def test_the_axis_of_tokens_splits_into_whole_groups_only() -> None:
 def test_an_address_names_a_host_and_a_port(address: str) -> None:
     with pytest.raises(ConfigError, match="expected host:port"):
         join(address, 1, 2, torch.device("cpu"))
+
+
+def test_a_meeting_place_is_open_at_its_own_address_alone() -> None:
+    store = open_store("127.0.0.1")
+    socket.create_connection(("127.0.0.1", store.port), timeout=5).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", store.port), timeout=5)
+
+
+def test_a_rank_whose_others_do_not_come_gives_up() -> None:
+    store = open_store("127.0.0.1")
+    with pytest.raises(DistStoreError):
+        join(f"127.0.0.1:{store.port}", 0, 2, torch.device("cpu"), patience_s=0.2)
