@@ -16,6 +16,7 @@ from videogen_pipelines.clip_encoder import ClipEncoder
 from videogen_pipelines.clip_gang import ClipGang
 from videogen_pipelines.commit import CommitResult, adopt_clip, commit_clip, store_attempt
 from videogen_pipelines.events import gang_name
+from videogen_pipelines.keep_alive import keep_alive
 from videogen_pipelines.model_cache import local_model
 from videogen_pipelines.scratch import scratch_folder
 from videogen_pipelines.sidecar import ModelStamp, Parallel, Provenance, Timings
@@ -101,7 +102,10 @@ class GenerateWorkload:
             gang=gang_name(self._context.gang),
             warnings=tuple(self._generator.warnings(request)),
         )
-        made = self._made_before(provenance) if item.get("repeat") and self._gang.leads else None
+        made = None
+        if item.get("repeat") and self._gang.leads:
+            with keep_alive(lambda: heartbeat("start", 0, 1)):
+                made = self._made_before(provenance)
         if self._gang.begin(item, is_done=made is not None):
             return made.outcome if made else _nothing
         started = time.perf_counter()
@@ -173,10 +177,10 @@ class GenerateWorkload:
     ) -> dict[str, Any]:
         try:
             encode_s = encoder.close()
-            heartbeat("commit", 0, 1)
             timings = provenance.timings.model_copy(update={"encode_s": encode_s})
             publish = store_attempt if self.settings.single_committer else commit_clip
-            return publish(self._storage, path, replace(provenance, timings=timings)).outcome()
+            with keep_alive(lambda: heartbeat("commit", 0, 1)):
+                return publish(self._storage, path, replace(provenance, timings=timings)).outcome()
         finally:
             path.unlink(missing_ok=True)
 
