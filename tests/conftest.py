@@ -14,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.processes import command_of, descendants
 from tests.s3.proxy import FaultProxy
 from tests.s3.server import S3Server, running_server
 
@@ -106,29 +107,7 @@ class Program:
 
     def family(self) -> dict[int, str]:
         """Process id -> command line of every process that it started and that still lives."""
-        return {pid: _command(pid) for pid in _descendants(self.process.pid)}
-
-
-def _descendants(root: int) -> list[int]:
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # gone since it was listed
-        if fields[0] != "Z":
-            parents[int(folder.name)] = int(fields[1])
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found[1:]
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
+        return {pid: command_of(pid) for pid in descendants(self.process.pid)}
 
 
 @pytest.fixture

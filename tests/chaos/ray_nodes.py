@@ -13,7 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-RANK_TITLE = b"ray::Rank"
+from tests.processes import command_of, descendants
+
+ROOT = Path(__file__).parents[2]
+RANK_TITLE = "ray::Rank"
 
 
 class RayNodes:
@@ -21,7 +24,8 @@ class RayNodes:
 
     def __init__(self, num_nodes: int, num_cpus: float, env: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(num_cpus)],
+            [sys.executable, "-m", "tests.chaos.ray_nodes", str(num_cpus)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -49,11 +53,11 @@ class RayNodes:
 
     def ranks(self) -> list[int]:
         """Process ids of all ranks that live on this machine's nodes."""
-        return [pid for pid in _descendants(self._process.pid) if RANK_TITLE in _command(pid)]
+        return [pid for pid in descendants(self._process.pid) if RANK_TITLE in command_of(pid)]
 
     def close(self) -> None:
         if self._process.poll() is None:
-            family = _descendants(self._process.pid)
+            family = descendants(self._process.pid)
             assert self._process.stdin
             self._process.stdin.close()
             try:
@@ -77,27 +81,6 @@ class RayNodes:
         return json.loads(line)
 
 
-def _descendants(root: int) -> list[int]:
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # gone since it was listed
-        parents[int(folder.name)] = int(fields[1])
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found[1:]
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 9)
@@ -109,6 +92,7 @@ def _serve(num_cpus: float) -> None:
     os.dup2(2, 1)  # whatever Ray prints is no answer
 
     import ray
+    from ray._private import state
     from ray.cluster_utils import Cluster
     from ray.util import placement_group_table
 
@@ -134,7 +118,7 @@ def _serve(num_cpus: float) -> None:
 
     def leaks() -> dict[str, Any]:
         groups = placement_group_table().values()
-        actors = ray._private.state.actors().values()
+        actors = state.actors().values()
         return {
             "placement_groups": [g["name"] for g in groups if g["state"] != "REMOVED"],
             "actors": [a["ActorClassName"] for a in actors if a["State"] != "DEAD"],

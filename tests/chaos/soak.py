@@ -187,13 +187,21 @@ def pause(program: subprocess.Popen[str], wait_s: float, soak: Soak, began: floa
 
 def expect_nothing_left(ground: Ground) -> None:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        leaks = ground.nodes.leaks()
-        files = [p.name for p in (ground.folder / "tmp").iterdir() if p.name.startswith("videogen")]
-        if not any(leaks.values()) and not ground.nodes.ranks() and not files:
-            return
+    while left := leftovers(ground):
+        expect(time.monotonic() < deadline, f"left behind: {left}")
         time.sleep(1)
-    expect(False, f"left behind: {leaks}, {ground.nodes.ranks()}, {files}")
+
+
+def leftovers(ground: Ground) -> list[str]:
+    """Placement groups, actors, ranks and temporary files that no run needs any more."""
+    leaks = ground.nodes.leaks()
+    files = [path.name for path in (ground.folder / "tmp").iterdir()]
+    return [
+        *leaks["placement_groups"],
+        *leaks["actors"],
+        *(f"rank {pid}" for pid in ground.nodes.ranks()),
+        *(name for name in files if name.startswith("videogen")),
+    ]
 
 
 def report(soak: Soak, elapsed_s: float, proxy: FaultProxy) -> None:

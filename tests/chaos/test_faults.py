@@ -11,6 +11,7 @@ import os
 import random
 import secrets
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,9 +40,9 @@ def table(request: pytest.FixtureRequest) -> Iterator[FaultTable]:
     """Collects a line per fault and shows them at the end."""
     lines = FaultTable()
     yield lines
-    manager = request.config.pluginmanager
-    with manager.getplugin("capturemanager").global_and_fixture_disabled():
-        manager.getplugin("terminalreporter").write_line("\n" + lines.render())
+    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        sys.stdout.write(f"\n{lines.render()}\n")
 
 
 @pytest.fixture(scope="module")

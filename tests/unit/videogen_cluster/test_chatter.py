@@ -15,7 +15,7 @@ def test_what_is_printed_meanwhile_is_logged_and_not_shown(
 ):
     caplog.set_level(logging.INFO, "videogen_cluster.chatter")
     with quiet_stdout():
-        print("(raylet) a worker died", file=sys.stdout)
-    print("result")
+        sys.stdout.write("(raylet) a worker died\n")
+    sys.stdout.write("result\n")
     assert capsys.readouterr().out == "result\n"
     assert caplog.messages == ["(raylet) a worker died"]
