@@ -19,6 +19,8 @@ _COUNTERS = {
     "bytes_total": ("Bytes of finished clips.", ()),
     "storage_replies_total": ("Refusals and retries of the object store.", ("code",)),
     "gpu_seconds_total": ("Seconds of all ranks, useful or lost.", ("use",)),
+    "collective_bytes_total": ("Bytes that ranks of gangs sent to each other.", ("axis",)),
+    "collective_seconds_total": ("Seconds that ranks of gangs waited for each other.", ("axis",)),
 }
 _GAUGES = {
     "gangs": ("Gangs by state: waiting, starting, ready.", ("state",)),
@@ -80,6 +82,13 @@ class RunMetrics:
     def gpu_seconds(self, use: str, seconds: float) -> None:
         """Seconds of ranks that went into a clip (`useful`) or into nothing (`lost`)."""
         self._count("gpu_seconds_total", seconds, {"use": use})
+
+    def collectives(self, sent: Mapping[str, int], waited_s: Mapping[str, float]) -> None:
+        """What the ranks of a gang told each other for a clip, by axis of their mesh."""
+        for axis, count in sent.items():
+            self._count("collective_bytes_total", count, {"axis": axis})
+        for axis, seconds in waited_s.items():
+            self._count("collective_seconds_total", seconds, {"axis": axis})
 
     def _count(self, name: str, amount: float, tags: dict[str, str]) -> None:
         if amount > 0 and (metric := self._metric(name)):

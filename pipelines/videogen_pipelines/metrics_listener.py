@@ -15,7 +15,7 @@ _REPLIES = ("412", "409", "503", "retries")
 
 
 class MetricsListener(Listener):
-    """Clips by state and left, seconds by stage, bytes, the store's replies, GPU-seconds.
+    """Clips by state and left, seconds by stage, bytes, replies, GPU-seconds, traffic in gangs.
 
     Args:
         to_do: clips that this invocation is to make; None if nobody knows.
@@ -40,6 +40,8 @@ class MetricsListener(Listener):
         for stage in STAGES:
             if record.get(stage) is not None:
                 self._metrics.stage(stage.removesuffix("_s"), float(record[stage]))
+        if parallel := record.get("parallel"):
+            self._metrics.collectives(parallel["bytes"], parallel["seconds"])
 
     def dead_lettered(self, decision: DeadLettered) -> None:
         self._metrics.clip("failed")

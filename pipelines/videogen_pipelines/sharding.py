@@ -6,7 +6,8 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -15,8 +16,14 @@ from videogen.defaults import sampling_defaults
 from videogen.errors import ConfigError
 from videogen.models.presets import count_parameters
 from videogen.models.spec import ModelSpec
-from videogen.parallel.planner import Candidate, Choice, check_degrees, max_seq_degree
-from videogen.parallel.planner_work import ClipDemand
+from videogen.parallel.planner import (
+    Candidate,
+    Choice,
+    check_degrees,
+    estimate_memory,
+    max_seq_degree,
+)
+from videogen.parallel.planner_work import ClipDemand, Degrees, step_bytes
 from videogen_pipelines.config import GangSection
 from videogen_pipelines.inputs import ManifestInputs
 from videogen_pipelines.manifest import InvalidRow
@@ -116,21 +123,55 @@ def check_gang(spec: ModelSpec, shapes: Collection[ClipShape], gang: GangSection
     Raises:
         ConfigError: says why, and the nearest legal degree.
     """
-    if gang.world_size == 1 or not shapes:
-        return
+    if gang.world_size > 1 and shapes:
+        _degrees_for(_widest(spec, shapes), gang)
+
+
+@dataclass(frozen=True, slots=True)
+class GangForecast:
+    """What a gang spares and costs, for the largest clip; estimates.
+
+    `rank_bytes` is the memory of the fullest rank, `alone_bytes` what one rank alone would need,
+    and `sent_bytes_per_step` what a rank sends to the others.
+    """
+
+    cfg_degree: int
+    seq_degree: int
+    rank_bytes: int
+    alone_bytes: int
+    sent_bytes_per_step: int
+
+
+def forecast_gang(
+    spec: ModelSpec, shapes: Collection[ClipShape], gang: GangSection, dtype: torch.dtype
+) -> GangForecast:
+    """What to expect of gangs of legal degrees."""
+    demand = replace(_widest(spec, shapes), dtype=dtype)
+    degrees = _degrees_for(demand, gang)
+    return GangForecast(
+        cfg_degree=degrees.cfg,
+        seq_degree=degrees.seq,
+        rank_bytes=estimate_memory(demand, degrees).peak,
+        alone_bytes=estimate_memory(demand, Degrees()).peak,
+        sent_bytes_per_step=int(step_bytes(demand, degrees)),
+    )
+
+
+def _widest(spec: ModelSpec, shapes: Collection[ClipShape]) -> ClipDemand:
+    """The clip that has work for most ranks; guided if any is."""
     is_guided = any(shape.is_guided for shape in shapes)
-    demands = [_demand_of(spec, shape, is_guided) for shape in shapes]
-    widest = max(demands, key=max_seq_degree)
-    num_gpus = gang.cfg_degree * max(gang.seq_degree, max_seq_degree(widest))
+    kinds = [ClipKind(s.num_frames, s.height, s.width, 1, is_guided) for s in shapes]
+    demands = [clip_demand(spec, kind, torch.float32) for kind in kinds]
+    return max(demands, key=lambda each: (max_seq_degree(each), prod(each.latent_shape)))
+
+
+def _degrees_for(demand: ClipDemand, gang: GangSection) -> Degrees:
+    # As many GPUs as it takes: what the cluster has is not known yet.
+    num_gpus = gang.cfg_degree * max(gang.seq_degree, max_seq_degree(demand))
     try:
-        check_degrees(widest, num_gpus, gang.cfg_degree, gang.seq_degree)
+        return check_degrees(demand, num_gpus, gang.cfg_degree, gang.seq_degree)
     except ConfigError as error:
         raise ConfigError(f"cluster.gang.{error}") from None
-
-
-def _demand_of(spec: ModelSpec, shape: ClipShape, is_guided: bool) -> ClipDemand:
-    kind = ClipKind(shape.num_frames, shape.height, shape.width, 1, is_guided)
-    return clip_demand(spec, kind, torch.float32)
 
 
 def parse_bytes(text: str) -> int:

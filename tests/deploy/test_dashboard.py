@@ -72,6 +72,7 @@ def test_what_people_ask_for_has_a_panel():
         "bytes",
         "replies of the store",
         "gpu-seconds",
+        "traffic in gangs",
     ):
         assert words in titles
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from videogen_pipelines.generate import Outcome
     from videogen_pipelines.inputs import Inputs
     from videogen_pipelines.job import Job
+    from videogen_pipelines.sharding import GangForecast
 
 
 class BadRows(StrEnum):
@@ -233,6 +235,7 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
 
     plan = make_plan(job)
     cost = estimate(plan, job.model.spec, measure_flops_per_s())
+    gang = _forecast(job)
     if as_json:
         found = {
             "out": job.storage.uri,
@@ -243,6 +246,7 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
             "flops": cost.flops,
             "estimated_seconds": cost.seconds,
             "estimated_bytes": cost.bytes,
+            "gang": None if gang is None else asdict(gang),
         }
         typer.echo(json_module.dumps(found, indent=2))
         return
@@ -257,6 +261,29 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
         soft_wrap=True,
     )
     console.print(f"  storage   about {format_bytes(cost.bytes)}")
+    if gang is not None:
+        console.print(
+            f"  gangs     cfg {gang.cfg_degree} × seq {gang.seq_degree}: about "
+            f"{format_bytes(gang.rank_bytes)} a rank instead of {format_bytes(gang.alone_bytes)} "
+            f"for the largest clip, {format_bytes(gang.sent_bytes_per_step)} sent a step",
+            soft_wrap=True,
+        )
+
+
+def _forecast(job: Job) -> GangForecast | None:
+    """What to expect of gangs of several ranks; None of single ones."""
+    import torch
+
+    from videogen_pipelines.model_summary import DTYPES
+    from videogen_pipelines.sharding import forecast_gang
+
+    section, shapes = job.config.model, job.row_index().shapes
+    if job.config.cluster.gang.world_size == 1 or not shapes:
+        return None
+    is_gpu = section.device == "cuda" or (section.device == "auto" and torch.cuda.is_available())
+    auto = torch.bfloat16 if is_gpu else torch.float32
+    dtype = DTYPES.get(section.dtype, auto)
+    return forecast_gang(job.model.spec, shapes, job.config.cluster.gang, dtype)
 
 
 def _run(

@@ -43,6 +43,7 @@ def test_everything_is_counted_under_its_name(made: dict[str, FakeMetric]):
     run.clip_bytes(10)
     run.storage_replies({"412": 2, "503": 0})
     run.gpu_seconds("lost", 4.0)
+    run.collectives({"seq": 100, "cfg": 0}, {"seq": 0.25})
     assert {name: metric.told for name, metric in made.items()} == {
         "clips_total": [(1, {"state": "done"})],
         "attempts_total": [(1, {"error_class": "hang"}), (1, {"error_class": "ok"})],
@@ -53,6 +54,8 @@ def test_everything_is_counted_under_its_name(made: dict[str, FakeMetric]):
         "bytes_total": [(10, {})],
         "storage_replies_total": [(2, {"code": "412"})],
         "gpu_seconds_total": [(4.0, {"use": "lost"})],
+        "collective_bytes_total": [(100, {"axis": "seq"})],
+        "collective_seconds_total": [(0.25, {"axis": "seq"})],
     }
 
 
