@@ -86,7 +86,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.Capture
     [
         (["--model", "/nowhere"], "/nowhere"),
         (["--set", "model.dtyp=float32"], "model.dtyp"),
-        (["--set", "cluster.gang.seq_degree=2"], "cluster.gang"),
+        (["--set", "cluster.gang.seq_degree=999"], "seq_degree: got 999"),
         (["--set", "cluster.max_attempts=9"], "cluster.max_gang_deaths"),
         (["--num-frames", "6"], "num_frames: got 6"),
         (["--out", "s3://bucket/run"], "s3://bucket/run"),
