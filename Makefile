@@ -59,6 +59,9 @@ format: setup ## rewrite the sources in the project's style
 bench: setup ## measure time and memory on this machine
 	$(BIN)/python -m pytest -m benchmark -s $(PYTEST_ARGS)
 	$(BIN)/python scripts/bench_throughput.py $(BENCH_PROMPTS)
+	$(BIN)/python scripts/bench_gangs.py
+	$(BIN)/python scripts/bench_orchestrator.py
+	$(BIN)/python scripts/bench_sharding.py
 
 soak: setup ## kill, stop and starve a run for twenty minutes (SOAK_ARGS="--minutes 60")
 	$(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)
