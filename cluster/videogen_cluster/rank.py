@@ -25,7 +25,7 @@ WORK_GROUP = "work"
 CONTROL_GROUP = "control"
 _PR_SET_PDEATHSIG = 1
 _CANCELLED = Failure(ErrorClass.CANCELLED, "not started: the run is being stopped")
-_OUT_OF_STEP = Failure(ErrorClass.CANCELLED, "not started: this rank gave up the item before")
+_OUT_OF_STEP = Failure(ErrorClass.COLLECTIVE, "not started: this rank gave up the item before")
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Supervisor:
     @property
     def ready(self) -> list[int]:
         """The gangs that can take items."""
-        return [index for index, body in self._bodies.items() if body.ready]
+        return [i for i, body in self._bodies.items() if body.ready and not body.complaints]
 
     @property
     def placed(self) -> list[int]:

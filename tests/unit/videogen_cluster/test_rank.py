@@ -112,7 +112,7 @@ def test_a_rank_of_several_that_gave_up_an_item_computes_nothing_more(recorder: 
     rank = make(recorder, world_size=2)
     assert rank.run({"id": "bad"}, 0).while_computing
     refused = rank.run({"id": "next"}, 1)
-    assert refused.error_class is ErrorClass.CANCELLED
+    assert refused.error_class is ErrorClass.COLLECTIVE
     assert [name for name, _ in recorder.computed] == ["bad"]
 
 
