@@ -95,8 +95,8 @@ class Layout:
         if any(shape.rank.gpus for shape in shapes) and num_ranks > gpus:
             raise ConfigError(
                 f"cluster.gangs: got {len(shapes)} gangs of {self.world_size} ranks, expected at "
-                f"most {int(gpus)} ranks, one for each GPU. Fix: lower cluster.gangs, or set "
-                "model.device=cpu."
+                f"most {int(gpus)} ranks, one for each GPU. Fix: lower cluster.gangs or "
+                "cluster.gang's degrees, or set model.device=cpu."
             )
         needed = sum(shape.world_size * shape.rank.cpus for shape in shapes)
         if not shapes or needed > cpus + 1e-9:

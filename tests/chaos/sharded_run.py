@@ -1,6 +1,6 @@
-"""A run that kills a random rank of its own gang in the middle of a denoising step, clip by clip.
+"""A run that hits a random rank of its own gang in the middle of a denoising step, clip by clip.
 
-`python -m tests.chaos.sharded_run SETTINGS.json` prints a line of JSON for every kill.
+`python -m tests.chaos.sharded_run SETTINGS.json` prints a line of JSON for every rank hit.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ RANK_TITLE = "ray::Rank"
 
 
 class Killer(Listener):
-    """Kills one rank a clip until it has killed enough, and says what came of it."""
+    """Sends a signal to one rank a clip, so many times, and says what came of it."""
 
-    def __init__(self, num_kills: int) -> None:
+    def __init__(self, num_kills: int, how: signal.Signals) -> None:
         self._out = sys.stdout  # a session keeps it for what is said on purpose
         self._num_kills = num_kills
+        self._how = how
         self._dice = random.Random(0)
         self._hit: dict[str, dict[str, Any]] = {}
         self._former: set[int] = set()
@@ -53,7 +54,7 @@ class Killer(Listener):
         self._former |= ranks
         entry = {"item": item_id, "step": step, "num_ranks": len(ranks), "at": time.monotonic()}
         self._hit[item_id] = self._waiting = entry
-        os.kill(victim, signal.SIGKILL)
+        os.kill(victim, self._how)
 
     def gang_lost(self, gang: int, failure: Failure) -> None:
         assert self._waiting is not None, f"lost without a kill: {failure}"
@@ -78,7 +79,7 @@ class Killer(Listener):
 
 
 def main(settings: dict[str, Any]) -> int:
-    killer = Killer(settings["num_kills"])
+    killer = Killer(settings["num_kills"], signal.Signals[settings["signal"]])
 
     def engine(job: Job, items: Items, listener: Listener) -> bool:
         return run_on_ray(job, items, RunListener([listener, killer], listener.wants_stop))

@@ -163,6 +163,7 @@ def test_metrics_get_stages_bytes_and_only_what_is_new(storage: LocalStorage):
     metrics, meter = Metrics(), GpuMeter(gpu_s=100.0, lost_gpu_s=7.0)
     listener = MetricsListener(metrics, storage, meter)
     record = {"bytes": 900, "denoise_s": 3.0, "decode_s": 1.0, "gpu_s": 4.0}
+    record |= {"parallel": {"bytes": {"seq": 640}, "seconds": {"seq": 0.5}}}
     for part in (meter, listener):
         part.completed(Completed("a", 1, record))
     listener.dead_lettered(DeadLettered("b", 3, FAILURE))
@@ -170,11 +171,12 @@ def test_metrics_get_stages_bytes_and_only_what_is_new(storage: LocalStorage):
     listener.progress(STOPPING)
     listener.progress(STOPPING)
     told = metrics.told
-    assert told[:5] == [
+    assert told[:6] == [
         ("clip", "done"),
         ("clip_bytes", 900),
         ("stage", "denoise", 3.0),
         ("stage", "decode", 1.0),
+        ("collectives", {"seq": 640}, {"seq": 0.5}),
         ("clip", "failed"),
     ]
     assert [entry[2] for entry in told if entry[:2] == ("gpu_seconds", "useful")] == [4.0, 0.0]

@@ -10,7 +10,7 @@ from videogen.errors import StorageError
 from videogen.storage import LocalStorage, MissingKeyError
 from videogen_pipelines.commit import commit_clip
 from videogen_pipelines.keys import meta_key
-from videogen_pipelines.sidecar import Sidecar, find_sidecar, read_sidecar
+from videogen_pipelines.sidecar import Parallel, Sidecar, find_sidecar, read_sidecar
 
 
 def committed(storage: LocalStorage, clips: Any) -> Sidecar:
@@ -71,10 +71,22 @@ def test_an_outcome_is_plain_json(storage: LocalStorage, clips: Any) -> None:
     assert outcome["created_at"] == sidecar.created_at.timestamp()
 
 
+def test_an_outcome_says_what_ranks_told_each_other(storage: LocalStorage, clips: Any) -> None:
+    alone = committed(storage, clips)
+    assert "parallel" not in alone.outcome()
+    parallel = Parallel(
+        seq_degree=2, cfg_degree=1, calls={"seq": 4}, bytes={"seq": 640}, seconds={"seq": 0.5}
+    )
+    shared = alone.model_copy(update={"parallel": parallel})
+    assert json.loads(json.dumps(shared.outcome()))["parallel"]["bytes"] == {"seq": 640}
+    storage.put(meta_key("a"), shared.to_json())
+    assert read_sidecar(storage, "a").parallel == parallel
+
+
 def test_a_sidecar_of_an_earlier_version_still_reads(storage: LocalStorage, clips: Any) -> None:
     committed(storage, clips)
     content = json.loads(storage.read(meta_key("a")))
-    for name in ("gpu_s", "gang", "device"):
+    for name in ("gpu_s", "gang", "device", "parallel"):
         del content[name]
     storage.put(meta_key("a"), json.dumps(content).encode())
     old = read_sidecar(storage, "a")
