@@ -234,7 +234,8 @@ class Driver:
     def _build(self) -> None:
         if self._scheduler.draining:
             return
-        if not self._scheduler.usable_gangs() and self._scheduler.given_up_gangs():
+        self._scheduler.pardon(time.monotonic())
+        if self._scheduler.is_hopeless:
             raise ClusterError(
                 f"gangs: got too many failures in a row, the last one: {self._reason()}"
             )

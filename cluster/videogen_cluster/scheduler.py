@@ -30,6 +30,8 @@ class Limits:
         max_gang_deaths: deaths of one gang in a row, with no item ending in between, before it
             is given up. Above `max_attempts`, or one poison item would strand the queue.
         max_setup_failures: failed starts of one gang in a row before it is given up.
+        parole_s: wait before a gang that was given up is tried once more, if items were completed
+            meanwhile; twice as long each time.
         max_in_flight: items a gang holds at once: one computing, one finishing or waiting.
         queue_capacity: items held in memory ahead of need.
         backoff_s, max_backoff_s: first and longest wait before a retry that backs off.
@@ -38,6 +40,7 @@ class Limits:
     max_attempts: int = 3
     max_gang_deaths: int = 6
     max_setup_failures: int = 3
+    parole_s: float = 60.0
     max_in_flight: int = 2
     queue_capacity: int = 64
     backoff_s: float = 1.0
@@ -108,13 +111,15 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class GangRetired:
-    """This gang failed too often in a row and is given up."""
+    """This gang failed too often in a row and is given up, until it is pardoned if ever."""
 
     gang: int
     failure: Failure
 
 
 Decision = Completed | DeadLettered | Requeued | Stale | GangRetired
+
+_MAX_PAROLE_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -134,6 +139,9 @@ class _Gang:
     ready: bool = False
     held: bool = False
     given_up: bool = False
+    is_final: bool = False
+    completed_then: int = 0
+    paroles: int = 0
     retired: bool = False
     deaths: int = 0
     setup_failures: int = 0
@@ -155,6 +163,7 @@ class Scheduler:
         self._suspects: deque[_Item] = deque()
         self._delayed: list[tuple[float, int, _Item]] = []
         self._next_number = 0
+        self._num_completed = 0
         self._closed = False
         self._draining = False
 
@@ -197,6 +206,15 @@ class Scheduler:
         """The gangs that failed too often in a row and are still part of the run."""
         return [i for i, gang in enumerate(self._gangs) if gang.given_up and not gang.retired]
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Every gang there is was given up, and nothing was completed since that speaks for one."""
+        return (
+            not self.usable_gangs()
+            and bool(self.given_up_gangs())
+            and not any(self._deserves_parole(gang) for gang in self._gangs)
+        )
+
     def buildable_gangs(self, now: float) -> list[int]:
         """The usable gangs whose wait after a failed start is over."""
         return [
@@ -214,7 +232,11 @@ class Scheduler:
 
     def next_wakeup(self) -> float | None:
         """When the next waiting retry or start of a gang falls due, or None."""
-        due = [gang.build_at for gang in self._gangs if gang.build_at and not _is_gone(gang)]
+        due = [
+            gang.build_at
+            for gang in self._gangs
+            if gang.build_at and (not _is_gone(gang) or self._deserves_parole(gang))
+        ]
         if self._delayed:
             due.append(self._delayed[0][0])
         return min(due, default=None)
@@ -254,6 +276,19 @@ class Scheduler:
         self._gangs[gang].retired = True
         return decisions
 
+    def pardon(self, now: float) -> None:
+        """Give one more chance to gangs that were given up long enough ago.
+
+        What killed them may be over, such as a machine that was out of memory, and a run of many
+        hours must not end with the few gangs that never had bad luck.
+        """
+        for gang in self._gangs:
+            if self._deserves_parole(gang) and gang.build_at <= now:
+                gang.given_up = False
+                gang.paroles += 1
+                gang.deaths = self.limits.max_gang_deaths - 1
+                gang.setup_failures = self.limits.max_setup_failures - 1
+
     def gang_ready(self, gang: int) -> None:
         """A gang is built and set up."""
         state = self._gangs[gang]
@@ -285,7 +320,8 @@ class Scheduler:
         if item is None:
             return Stale(lease.item_id)
         self._end(item)
-        self._gangs[lease.gang].deaths = 0
+        self._num_completed += 1
+        self._gangs[lease.gang].deaths = self._gangs[lease.gang].paroles = 0
         return Completed(item.id, lease.attempt, record)
 
     def failed(self, lease: Lease, failure: Failure, now: float) -> Decision:
@@ -321,8 +357,9 @@ class Scheduler:
             _noting(self._after_death(item, failure, now, alone=len(leases) == 1), started)
             for item in reversed(items)
         ]
-        if self._is_beyond_hope(state) or (not was_ready and _is_final(failure)):
-            state.given_up = True
+        is_final = not was_ready and _is_final(failure)
+        if is_final or self._is_beyond_hope(state):
+            self._give_up(state, now, is_final=is_final)
             decisions.append(GangRetired(gang, failure))
         return decisions
 
@@ -417,6 +454,17 @@ class Scheduler:
                 queue.remove(item)
         self._delayed = [entry for entry in self._delayed if entry[2] is not item]
         heapq.heapify(self._delayed)
+
+    def _give_up(self, state: _Gang, now: float, *, is_final: bool) -> None:
+        state.given_up, state.is_final = True, is_final
+        state.completed_then = self._num_completed
+        wait_s = min(self.limits.parole_s * 2**state.paroles, _MAX_PAROLE_S)
+        state.build_at = now + wait_s
+
+    def _deserves_parole(self, state: _Gang) -> bool:
+        if not state.given_up or state.is_final or state.retired:
+            return False
+        return self._num_completed > state.completed_then
 
     def _is_beyond_hope(self, state: _Gang) -> bool:
         return (

@@ -193,6 +193,56 @@ def test_a_gang_that_cannot_start_is_given_up_and_others_are_not():
     assert made.usable_gangs() == [1]
 
 
+def give_up_gang(made: Scheduler, gang: int, now: float = 0.0) -> None:
+    decisions = []
+    while not decisions:
+        decisions = made.gang_lost(gang, failure(ErrorClass.UNEXPECTED), now)
+    assert decisions == [GangRetired(gang, failure(ErrorClass.UNEXPECTED))]
+
+
+def complete_one(made: Scheduler, gang: int) -> None:
+    made.completed(take(made, gang), {})
+
+
+def test_a_gang_that_was_given_up_gets_one_more_chance_if_the_run_went_on_without_it():
+    made = scheduler("a", "b", "c", gangs=2, max_in_flight=1, parole_s=60.0)
+    give_up_gang(made, 0)
+    made.pardon(1e9)
+    assert made.usable_gangs() == [1], "nothing has been completed since"
+    complete_one(made, 1)
+    made.pardon(59.9)
+    assert made.usable_gangs() == [1], "too early"
+    made.pardon(60.0)
+    assert made.buildable_gangs(60.0) == [0, 1]
+    assert isinstance(made.gang_lost(0, failure(ErrorClass.UNEXPECTED), 60.0)[0], GangRetired)
+    complete_one(made, 1)
+    made.pardon(179.9)
+    assert made.usable_gangs() == [1], "it waits twice as long for its second chance"
+    made.pardon(180.0)
+    assert made.usable_gangs() == [0, 1]
+
+
+def test_a_gang_without_weights_is_never_pardoned():
+    made = scheduler("a", gangs=2)
+    made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0)
+    made.gang_lost(0, failure(ErrorClass.ENVIRONMENT), 0.0)
+    complete_one(made, 1)
+    made.pardon(1e9)
+    assert made.usable_gangs() == [1]
+
+
+def test_a_run_is_hopeless_when_no_gang_is_left_that_may_be_pardoned():
+    made = scheduler("a", "b", gangs=2, max_in_flight=1, parole_s=60.0)
+    give_up_gang(made, 0)
+    complete_one(made, 1)
+    give_up_gang(made, 1)
+    assert (made.usable_gangs(), made.is_hopeless, made.next_wakeup()) == ([], False, 60.0)
+    made.pardon(60.0)
+    assert not made.is_hopeless
+    made.gang_lost(0, failure(ErrorClass.UNEXPECTED), 60.0)
+    assert made.is_hopeless
+
+
 def test_a_gang_that_misses_its_weights_is_given_up_at_once():
     made = Scheduler(Limits(), 1)
     assert made.gang_lost(0, failure(ErrorClass.ENVIRONMENT), 0.0) == [

@@ -112,6 +112,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.note(self.scheduler.gang_lost(gang, Failure(error_class, "x"), self.now))
             assert gang not in self.scheduler.buildable_gangs(self.now), "rebuilt without a pause"
 
+    @precondition(lambda self: self.scheduler.given_up_gangs())
+    @rule()
+    def pardon(self) -> None:
+        given_up = self.scheduler.given_up_gangs()
+        self.scheduler.pardon(self.now)
+        self.gone -= set(given_up) - set(self.scheduler.given_up_gangs())
+
     @precondition(lambda self: self.up)
     @rule(data=st.data(), is_held=st.booleans())
     def a_node_is_to_leave(self, data: st.DataObject, is_held: bool) -> None:
