@@ -13,6 +13,7 @@ from videogen_pipelines.sidecar import Parallel
 if TYPE_CHECKING:
     import torch
 
+    from videogen.diffusion.guidance import Halves
     from videogen.generator import VideoGenerator
     from videogen.parallel.mesh import Mesh
 
@@ -27,9 +28,11 @@ _AXES = ("cfg", "seq", "gang")
 class ClipGang:
     """Says what all ranks must agree on, and what they told each other. A rank may be alone."""
 
-    def __init__(self, mesh: Mesh, device: torch.device) -> None:
+    def __init__(self, mesh: Mesh, device: torch.device, halves: Halves | None = None) -> None:
+        """See `join`; `halves` is how this rank evaluates those of guidance."""
         self._mesh = mesh
         self._device = device
+        self._halves = halves
 
     @classmethod
     def join(
@@ -54,7 +57,7 @@ class ClipGang:
             )
         mesh = Mesh(cfg_degree, seq_degree, timeout_s=COLLECTIVE_TIMEOUT_S)
         parallelize_generator(generator, mesh)
-        return cls(mesh, generator.device)
+        return cls(mesh, generator.device, generator.halves)
 
     @property
     def leads(self) -> bool:
@@ -80,6 +83,17 @@ class ClipGang:
             )
         self._mesh.counters.reset()
         return bool(said[0][-1])
+
+    def adapt(self, generator: VideoGenerator, degrade: int) -> None:
+        """Have a clip that ran out of memory take less: its halves of guidance one by one.
+
+        Only where one computes in the shadow of the other's collectives, which takes both at once.
+        """
+        from videogen.diffusion.guidance import one_by_one
+        from videogen.parallel.halves import OverlappedHalves
+
+        if isinstance(self._halves, OverlappedHalves):
+            generator.halves = one_by_one if degrade else self._halves
 
     def traffic(self) -> Parallel | None:
         """What all ranks sent and waited since `begin`; None of a rank alone. All ask together."""

@@ -102,12 +102,10 @@ class GenerateWorkload:
             gang=gang_name(self._context.gang),
             warnings=tuple(self._generator.warnings(request)),
         )
-        made = None
-        if item.get("repeat") and self._gang.leads:
-            with keep_alive(lambda: heartbeat("start", 0, 1)):
-                made = self._made_before(provenance)
-        if self._gang.begin(item, is_done=made is not None):
+        made, is_made = self._look_for(provenance, item, heartbeat)
+        if is_made:
             return made.outcome if made else _nothing
+        self._gang.adapt(self._generator, item["degrade"])
         started = time.perf_counter()
         latents = self._generator.denoise(request, lambda n, of: heartbeat("denoise", n, of))
         denoised = time.perf_counter()
@@ -127,6 +125,17 @@ class GenerateWorkload:
             parallel=parallel,
         )
         return lambda: self._finish(encoder, path, provenance, heartbeat)
+
+    def _look_for(
+        self, provenance: Provenance, item: Mapping[str, Any], heartbeat: Heartbeat
+    ) -> tuple[CommitResult | None, bool]:
+        """The clip, on the first rank, and on all whether there is one: then none is made again."""
+        if not item.get("repeat"):
+            return None, self._gang.begin(item, is_done=False)
+        # The first rank waits for the store, and the others for the first.
+        with keep_alive(lambda: heartbeat("start", 0, 1)):
+            made = self._made_before(provenance) if self._gang.leads else None
+            return made, self._gang.begin(item, is_done=made is not None)
 
     def _made_before(self, provenance: Provenance) -> CommitResult | None:
         """The clip, if the gang that was lost had stored it and could not say so."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from videogen.diffusion.guidance import one_by_one
 from videogen.errors import VideogenError
+from videogen.parallel.halves import OverlappedHalves, SplitHalves
 from videogen.parallel.mesh import Mesh
 from videogen_pipelines.clip_gang import ClipGang
 
@@ -61,6 +64,18 @@ def test_ranks_that_came_for_different_items_part(place: int):
 
     with pytest.raises(VideogenError, match="a: got ranks that came for different items"):
         gang_with(other_name).begin(ITEM, is_done=False)
+
+
+def test_after_running_out_of_memory_halves_are_not_held_at_once():
+    overlapped: Any = OverlappedHalves(Mesh())
+    split: Any = SplitHalves(Mesh().cfg)
+    for halves, spared in ((overlapped, one_by_one), (split, split)):
+        generator: Any = SimpleNamespace(halves=halves)
+        gang = ClipGang(Mesh(), torch.device("cpu"), halves)
+        gang.adapt(generator, degrade=1)
+        assert generator.halves is spared
+        gang.adapt(generator, degrade=0)
+        assert generator.halves is halves
 
 
 def test_traffic_is_that_of_all_ranks_since_the_clip_began():

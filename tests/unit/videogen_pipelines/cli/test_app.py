@@ -128,6 +128,17 @@ def test_a_dry_run_prints_the_plan(
     assert "2 to make, 0 done already" in capsys.readouterr().out
 
 
+def test_a_dry_run_says_what_gangs_of_several_ranks_need(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["generate", "-p", "red", "--model", str(tiny_model), "--out", str(tmp_path / "o")]
+    arguments += ["--dry-run", "--set", "cluster.gang.cfg_degree=2"]
+    assert run([*arguments, "--set", "cluster.gang.seq_degree=2"]) == 0
+    assert "cfg 2 × seq 2: about" in capsys.readouterr().out
+    assert run([*arguments, "--set", "cluster.gang.seq_degree=5"]) == errors.BAD_INPUT
+    assert "cluster.gang.seq_degree: got 5, expected 1 to 4" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
