@@ -53,9 +53,13 @@ def proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The temporary folder of everything that runs, to see what is left in it."""
-    return Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp()))
+def scratch() -> Iterator[Path]:
+    """The temporary folder of everything that runs, to see what is left in it.
+
+    Its name is short, because Ray's sockets lie in it and theirs may not exceed 107 bytes.
+    """
+    with tempfile.TemporaryDirectory(prefix="vg-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="module")
