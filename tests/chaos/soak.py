@@ -119,6 +119,8 @@ def one_round(
     command = [
         *("generate", str(manifest), "--out", out, "--model", str(ground.model), "--json"),
         *(f"--set=cluster.address={ground.nodes.address}", "--set=cluster.hang_timeout_s=10"),
+        # Nobody's fault here is a clip's: bad luck must not use up what it may cost.
+        *("--set=cluster.max_attempts=20", "--set=cluster.max_gang_deaths=40"),
         f"--set=sampling.num_inference_steps={chosen.num_inference_steps}",
     ]
     program = start(ground, command)

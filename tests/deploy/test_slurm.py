@@ -44,8 +44,10 @@ def start(tmp_path: Path, calls: Path) -> Start:
     for name, body in STAND_INS.items():
         (folder / name).write_text(f"#!/bin/bash\n{body}\n")
         (folder / name).chmod(0o755)
+    # Other tests of the session may have a Ray with a token of its own.
+    inherited = {name: value for name, value in os.environ.items() if "RAY_" not in name}
     environment = {
-        **os.environ,
+        **inherited,
         "PATH": f"{folder}:{os.environ['PATH']}",
         "CALLS": str(calls),
         "SLURM_JOB_ID": "1234567",
