@@ -88,4 +88,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Entry point of the `videogen` program; SIGTERM stops it as cleanly as Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    # All is done and said: a signal that comes while Python ends must not change the exit code.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(code)

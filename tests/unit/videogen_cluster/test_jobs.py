@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.dashboard.modules import dashboard_sdk
 
 from tests.job_server import JobServer, running_job_server
 from videogen_cluster.jobs import JobRequest, Jobs, _Tail, check_address, this_job
@@ -21,6 +22,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[JobServe
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    # Ray keeps the token of the first cluster that this process has had, and would send it.
+    monkeypatch.setattr(dashboard_sdk, "get_auth_headers_if_auth_enabled", lambda _headers: {})
     with running_job_server() as server:
         yield server
 
