@@ -17,6 +17,8 @@ def load_generator(
     device: str = "auto",
     dtype: str = "auto",
     attention: str | None = None,
+    *,
+    dit_device: str | None = None,
 ) -> VideoGenerator:
     """Load a model folder and get it ready to generate.
 
@@ -25,6 +27,7 @@ def load_generator(
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", …
         dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
         attention: attention backend; None is "sdpa".
+        dit_device: where the DiT is loaded to, if elsewhere: "cpu" for weights to be divided.
 
     Raises:
         WeightsError: the folder is missing, incomplete or altered.
@@ -35,7 +38,7 @@ def load_generator(
     what = _dtype(dtype, where)
     backend = attention or "sdpa"
     check_backend(backend, where, what)
-    loaded = load_model(model, where, what)
+    loaded = load_model(model, where, what, dit_device)
     loaded.dit.set_attention_backend(backend)
     return VideoGenerator(loaded, where)
 

@@ -314,6 +314,7 @@ class Driver:
         for _ in self._scheduler.leases(event.gang):
             self._metrics.attempt(event.failure.error_class)
         self._supervisor.kill(event.gang)
+        self._next_look = 0.0  # its machine may have gone with it
         self._counts["gangs_lost"] += 1
         self._last_failure = event.failure
         self._listener.gang_lost(event.gang, event.failure)

@@ -81,7 +81,7 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
         import ray
 
         stack.enter_context(quiet_stdout())
-        stack.callback(ray.shutdown)
+        stack.callback(_shut_down)
         with _neutral_folder(folder), _own_sigterm(), _own_session():
             _init(address, options)
         resources = ray.cluster_resources()
@@ -222,13 +222,40 @@ def _neutral_folder(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep the program's answer to SIGTERM, which Ray replaces with an exit of its own."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Keep the program's answer to SIGTERM, which Ray replaces with one of its own."""
+    answer = signal.getsignal(signal.SIGTERM)
+    _set_sigterm(answer)
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        _set_sigterm(answer)
+
+
+def _set_sigterm(answer: Any) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, answer)
+
+
+def _shut_down() -> None:
+    """End Ray with the program's answer to SIGTERM in place.
+
+    Ray gives the signal back to the system before it stops its processes, which takes a second
+    in which a SIGTERM would kill this one, whatever Python believes its answer to be.
+    """
+    import ray
+    from ray._private import worker
+
+    node = getattr(worker, "_global_node", None)
+    stop = getattr(node, "kill_all_processes", None)
+    if node is not None and stop is not None:
+
+        def answer_and_stop(*args: Any, **kwargs: Any) -> None:
+            with _own_sigterm():
+                stop(*args, **kwargs)
+
+        node.kill_all_processes = answer_and_stop
+    with _own_sigterm():
+        ray.shutdown()
 
 
 @contextlib.contextmanager

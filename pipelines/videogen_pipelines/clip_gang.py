@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from videogen.errors import VideogenError
 from videogen_cluster.workload import RankContext
+from videogen_pipelines.config import GangSection
 from videogen_pipelines.sidecar import Parallel
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from videogen.diffusion.guidance import Halves
     from videogen.generator import VideoGenerator
+    from videogen.parallel.apply import Weights
     from videogen.parallel.mesh import Mesh
 
 JOIN_TIMEOUT_S = 60.0
@@ -23,6 +26,32 @@ LOAD_TIMEOUT_S = 24 * 3600.0
 COLLECTIVE_TIMEOUT_S = 1800.0
 """The last resort: the engine sees a silent gang, and a dead rank, long before."""
 _AXES = ("cfg", "seq", "gang")
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How the ranks of a gang share the work and the weights; the same on all."""
+
+    cfg_degree: int = 1
+    seq_degree: int = 1
+    ulysses_degree: int | None = None
+    weights: Weights = "whole"
+
+    @classmethod
+    def of(cls, gang: GangSection) -> Sharing:
+        """Read it from a settled section of the configuration."""
+        cfg, seq = gang.degrees
+        weights = "whole" if gang.weights == "auto" else gang.weights
+        return cls(cfg, seq, gang.ulysses_degree, weights)
+
+    @property
+    def dit_device(self) -> str | None:
+        """Where the DiT is loaded to; weights that are to be divided may be too large for a GPU."""
+        return None if self.weights == "whole" else "cpu"
+
+
+ALONE = Sharing()
+"""One rank that does everything."""
 
 
 class ClipGang:
@@ -35,16 +64,14 @@ class ClipGang:
         self._halves = halves
 
     @classmethod
-    def join(
-        cls, context: RankContext, generator: VideoGenerator, cfg_degree: int, seq_degree: int
-    ) -> ClipGang:
+    def join(cls, context: RankContext, generator: VideoGenerator, sharing: Sharing) -> ClipGang:
         """Meet the other ranks and share the work of `generator`, which is altered, with them.
 
         Raises:
             ConfigError: the degrees are not legal for the ranks or the model.
         """
         from videogen.parallel.apply import parallelize_generator
-        from videogen.parallel.mesh import Mesh, join
+        from videogen.parallel.mesh import Mesh, join, join_alone
 
         if context.rendezvous is not None:
             join(
@@ -55,8 +82,10 @@ class ClipGang:
                 JOIN_TIMEOUT_S,
                 patience_s=LOAD_TIMEOUT_S,
             )
-        mesh = Mesh(cfg_degree, seq_degree, timeout_s=COLLECTIVE_TIMEOUT_S)
-        parallelize_generator(generator, mesh)
+        elif sharing.weights != "whole":
+            join_alone(_with_index(generator.device))
+        mesh = Mesh(sharing.cfg_degree, sharing.seq_degree, timeout_s=COLLECTIVE_TIMEOUT_S)
+        parallelize_generator(generator, mesh, sharing.ulysses_degree, weights=sharing.weights)
         return cls(mesh, generator.device, generator.halves)
 
     @property

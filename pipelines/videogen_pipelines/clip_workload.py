@@ -13,7 +13,7 @@ from videogen.requests import ClipRequest
 from videogen.storage import open_storage
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_encoder import ClipEncoder
-from videogen_pipelines.clip_gang import ClipGang
+from videogen_pipelines.clip_gang import ALONE, ClipGang, Sharing
 from videogen_pipelines.commit import CommitResult, adopt_clip, commit_clip, store_attempt
 from videogen_pipelines.events import gang_name
 from videogen_pipelines.keep_alive import keep_alive
@@ -48,8 +48,7 @@ class ClipSettings:
     codec: str = "h264"
     crf: int | None = None
     single_committer: bool = False
-    cfg_degree: int = 1
-    seq_degree: int = 1
+    sharing: Sharing = ALONE
 
 
 class GenerateWorkload:
@@ -76,9 +75,10 @@ class GenerateWorkload:
             context.device if chosen.device == "auto" else chosen.device,
             chosen.dtype,
             chosen.attention,
+            dit_device=chosen.sharing.dit_device,
         )
         self._check_digest(self._generator.spec.digest)
-        self._gang = ClipGang.join(context, self._generator, chosen.cfg_degree, chosen.seq_degree)
+        self._gang = ClipGang.join(context, self._generator, chosen.sharing)
         self._storage = open_storage(chosen.out_uri)
         self._scratch = scratch_folder(self._storage)
 

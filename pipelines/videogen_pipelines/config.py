@@ -50,12 +50,41 @@ class OutputSection(_Section):
 class GangSection(_Section):
     """How many ranks hold one replica of the model, and how they share the work."""
 
-    seq_degree: Count = 1
-    cfg_degree: Annotated[int, Field(ge=1, le=2)] = 1
+    seq_degree: Count | Literal["auto"] = 1
+    """Ranks that share the tokens of a clip; "auto" is as few as the largest clip fits into."""
+    cfg_degree: Annotated[int, Field(ge=1, le=2)] | Literal["auto"] = 1
+    """2 computes the halves of guidance side by side; "auto" does so where it helps to fit."""
+    ulysses_degree: Count | None = None
+    """For joint attention, ranks that trade heads for tokens; null is what sends least."""
+    weights: Literal["auto", "whole", "sharded", "offloaded"] = "auto"
+    """Of the DiT: whole on every rank, divided among the ranks, or divided and kept in the CPU's
+    memory; "auto" divides them where an automatic degree needs it."""
+    gpu_memory: str | None = None
+    """Memory of a GPU, such as 80GB, for automatic degrees; null looks at this machine's."""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one rank makes a clip, whatever the clips are."""
+        return self.seq_degree == self.cfg_degree == 1
+
+    @property
+    def degrees(self) -> tuple[int, int]:
+        """(cfg, seq) once they are settled.
+
+        Raises:
+            ConfigError: one is still automatic.
+        """
+        if self.cfg_degree == "auto" or self.seq_degree == "auto":
+            raise ConfigError(
+                "cluster.gang: got automatic degrees, expected numbers. Fix: settle them first."
+            )
+        return self.cfg_degree, self.seq_degree
 
     @property
     def world_size(self) -> int:
-        return self.seq_degree * self.cfg_degree
+        """Ranks of a gang; see `degrees`."""
+        cfg, seq = self.degrees
+        return cfg * seq
 
 
 class ClusterSection(_Section):

@@ -11,6 +11,7 @@ from videogen.errors import ConfigError
 from videogen.models.spec import ModelSpec, resolve_model
 from videogen.requests import SamplingDefaults
 from videogen.storage import Storage, is_remote, open_storage
+from videogen_pipelines.clip_gang import Sharing
 from videogen_pipelines.clip_workload import ClipSettings
 from videogen_pipelines.config import ClusterSection, GangSection, RunConfig
 from videogen_pipelines.inputs import Inputs
@@ -80,16 +81,15 @@ class Job:
     def checked(
         cls, config: RunConfig, model: LoadedModel, inputs: Inputs, storage: Storage
     ) -> Job:
-        """Check the rows, and index them in the same pass; then whether gangs suit the clips.
+        """Check the rows, and index them in the same pass; then settle gangs that suit the clips.
 
         Raises:
             InvalidRequestError: rows are bad and not to be skipped; names all of them.
             ConfigError: gangs have more ranks than the clips have work for.
         """
         index = RowIndex(model.stamp.digest, SAMPLER_VERSION)
-        job = cls(config, model, inputs, inputs.check(index.add_row), storage, index)
-        _check_gang(config.cluster.gang, model.spec, index)
-        return job
+        report = inputs.check(index.add_row)
+        return cls(_settled(config, model.spec, index), model, inputs, report, storage, index)
 
     def record(self) -> RunRecord:
         """What `run.json` says of it."""
@@ -138,16 +138,19 @@ class Job:
             codec=self.config.output.codec,
             crf=self.config.output.crf,
             single_committer=not self.storage.conditional_writes,
-            cfg_degree=self.config.cluster.gang.cfg_degree,
-            seq_degree=self.config.cluster.gang.seq_degree,
+            sharing=Sharing.of(self.config.cluster.gang),
         )
 
 
-def _check_gang(gang: GangSection, spec: ModelSpec, index: RowIndex) -> None:
-    if gang.world_size > 1:
-        from videogen_pipelines.sharding import check_gang  # needs torch
+def _settled(config: RunConfig, spec: ModelSpec, index: RowIndex) -> RunConfig:
+    """The configuration with what `auto` means for the gangs of these clips."""
+    if config.cluster.gang == GangSection():
+        return config
+    from videogen_pipelines.gang_choice import settle_gang  # needs torch
 
-        check_gang(spec, index.shapes, gang)
+    gang = settle_gang(config, spec, index.shapes)
+    cluster = config.cluster.model_copy(update={"gang": gang})
+    return config.model_copy(update={"cluster": cluster})
 
 
 def _check_cluster(cluster: ClusterSection) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -19,14 +19,15 @@ from videogen.models.spec import ModelSpec
 from videogen.parallel.planner import (
     Candidate,
     Choice,
-    check_degrees,
+    best_ulysses_degree,
     estimate_memory,
     max_seq_degree,
 )
 from videogen.parallel.planner_work import ClipDemand, Degrees, step_bytes
-from videogen_pipelines.config import GangSection
+from videogen_pipelines.config import GangSection, ModelSection
 from videogen_pipelines.inputs import ManifestInputs
 from videogen_pipelines.manifest import InvalidRow
+from videogen_pipelines.model_summary import DTYPES
 from videogen_pipelines.plan import ClipShape
 
 _UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30}
@@ -117,16 +118,6 @@ def clip_demand(spec: ModelSpec, kind: ClipKind, dtype: torch.dtype) -> ClipDema
     )
 
 
-def check_gang(spec: ModelSpec, shapes: Collection[ClipShape], gang: GangSection) -> None:
-    """Refuse degrees that no clip has work for; smaller clips may leave ranks idle.
-
-    Raises:
-        ConfigError: says why, and the nearest legal degree.
-    """
-    if gang.world_size > 1 and shapes:
-        _degrees_for(_widest(spec, shapes), gang)
-
-
 @dataclass(frozen=True, slots=True)
 class GangForecast:
     """What a gang spares and costs, for the largest clip; estimates.
@@ -145,33 +136,32 @@ class GangForecast:
 def forecast_gang(
     spec: ModelSpec, shapes: Collection[ClipShape], gang: GangSection, dtype: torch.dtype
 ) -> GangForecast:
-    """What to expect of gangs of legal degrees."""
-    demand = replace(_widest(spec, shapes), dtype=dtype)
-    degrees = _degrees_for(demand, gang)
+    """What to expect of gangs of settled degrees."""
+    demand = widest_clip(spec, shapes, dtype)
+    cfg, seq = gang.degrees
+    degrees = Degrees(cfg, seq, gang.ulysses_degree or best_ulysses_degree(demand, seq))
+    is_divided = gang.weights in ("sharded", "offloaded")
     return GangForecast(
-        cfg_degree=degrees.cfg,
-        seq_degree=degrees.seq,
-        rank_bytes=estimate_memory(demand, degrees).peak,
+        cfg_degree=cfg,
+        seq_degree=seq,
+        rank_bytes=estimate_memory(demand, degrees, shared_weights=is_divided).peak,
         alone_bytes=estimate_memory(demand, Degrees()).peak,
         sent_bytes_per_step=int(step_bytes(demand, degrees)),
     )
 
 
-def _widest(spec: ModelSpec, shapes: Collection[ClipShape]) -> ClipDemand:
-    """The clip that has work for most ranks; guided if any is."""
+def widest_clip(spec: ModelSpec, shapes: Collection[ClipShape], dtype: torch.dtype) -> ClipDemand:
+    """The clip that has work for most ranks, the largest of those; guided if any is."""
     is_guided = any(shape.is_guided for shape in shapes)
     kinds = [ClipKind(s.num_frames, s.height, s.width, 1, is_guided) for s in shapes]
-    demands = [clip_demand(spec, kind, torch.float32) for kind in kinds]
+    demands = [clip_demand(spec, kind, dtype) for kind in kinds]
     return max(demands, key=lambda each: (max_seq_degree(each), prod(each.latent_shape)))
 
 
-def _degrees_for(demand: ClipDemand, gang: GangSection) -> Degrees:
-    # As many GPUs as it takes: what the cluster has is not known yet.
-    num_gpus = gang.cfg_degree * max(gang.seq_degree, max_seq_degree(demand))
-    try:
-        return check_degrees(demand, num_gpus, gang.cfg_degree, gang.seq_degree)
-    except ConfigError as error:
-        raise ConfigError(f"cluster.gang.{error}") from None
+def clip_dtype(model: ModelSection) -> torch.dtype:
+    """What a model computes in, as far as this machine can tell."""
+    is_gpu = model.device == "cuda" or (model.device == "auto" and torch.cuda.is_available())
+    return DTYPES.get(model.dtype, torch.bfloat16 if is_gpu else torch.float32)
 
 
 def parse_bytes(text: str) -> int:

@@ -184,6 +184,18 @@ def test_two_ranks_share_the_tokens_of_each_clip(
     assert sidecar(alone, "clip-0").parallel is None
 
 
+@pytest.mark.parametrize(
+    "gang", [("seq_degree=2", "weights=sharded"), ("seq_degree=1", "weights=offloaded")]
+)
+def test_weights_may_be_divided_or_kept_in_the_memory_of_the_cpu(
+    cluster: Cluster, make_job: Callable[..., Job], alone: Job, gang: tuple[str, ...]
+):
+    job, notes = make_job(*(f"cluster.gang.{each}" for each in gang)), Notes()
+    report = run(cluster, job, GenerateWorkload(job.settings()), notes)
+    assert (report.completed, report.gangs_lost, notes.retries) == (NUM_CLIPS, 0, [])
+    expect_same_clips(job, alone)
+
+
 def test_a_rank_that_fails_costs_its_gang_and_no_clip(
     cluster: Cluster, make_job: Callable[..., Job], alone: Job
 ):

@@ -18,6 +18,7 @@ from videogen.config import load_dataclass, load_yaml, to_plain
 from videogen.errors import WeightsError
 from videogen.models.dit import SpacetimeDiT
 from videogen.models.meta import on_meta
+from videogen.models.misfits import misfits
 from videogen.models.spec import (
     SPEC_FILE,
     LatentStatistics,
@@ -64,13 +65,17 @@ def _statistics(latents: Tensor, statistics: LatentStatistics) -> tuple[Tensor, 
 
 
 def load_model(
-    name: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    name: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    dit_device: str | torch.device | None = None,
 ) -> Model:
     """Load a model folder; every file is checked against its sha256 before it is read.
 
     Args:
         name: "default" or a folder.
         dtype: of the DiT and the text encoder; the VAE stays in float32.
+        dit_device: of the DiT, if another one.
 
     Raises:
         WeightsError: a file is missing, altered, truncated, or its keys or shapes do not fit.
@@ -81,7 +86,7 @@ def load_model(
     check_files(folder, spec.files)
     with on_meta():
         dit, vae = SpacetimeDiT(spec.dit), VideoVAE(spec.vae)
-    load_weights(dit, folder / DIT_FILE, device, dtype)
+    load_weights(dit, folder / DIT_FILE, dit_device or device, dtype)
     load_weights(vae, folder / VAE_FILE, device, torch.float32)
     text = _load_text(folder, spec, device, dtype)
     return Model(spec=spec, dit=dit.eval(), vae=vae.eval(), text=text)
@@ -149,7 +154,7 @@ def load_weights(
         raise WeightsError(
             f"{path}: cannot be read as safetensors ({error}). Fix: copy or download it again."
         ) from error
-    problems = _misfits(module.state_dict(), tensors)
+    problems = misfits(_shapes(module.state_dict()), _shapes(tensors))
     if problems:
         raise WeightsError(
             f"{path}: does not fit {SPEC_FILE}: {'; '.join(problems)}. "
@@ -160,22 +165,8 @@ def load_weights(
     module.requires_grad_(False)
 
 
-def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    both = expected.keys() & found.keys()
-    shapes = sorted(key for key in both if expected[key].shape != found[key].shape)
-    kinds = {
-        "missing": sorted(expected.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - expected.keys()),
-        "other shape": [
-            f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
-            for key in shapes
-        ],
-    }
-    return [
-        f"{len(keys)} {kind} ({', '.join(keys[:5])}{', …' if len(keys) > 5 else ''})"
-        for kind, keys in kinds.items()
-        if keys
-    ]
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in tensors.items()}
 
 
 def file_sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import HashStore, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from videogen.errors import ConfigError
 from videogen.parallel.communicator import Communicator
@@ -68,6 +68,14 @@ def join(
         _await_all(store, rank, world_size, timedelta(seconds=patience_s))
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=wait)
+
+
+def join_alone(device: torch.device) -> None:
+    """Become the only rank of a gang: what divides weights wants a gang, however small."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
 
 
 def leave() -> None:

@@ -6,7 +6,7 @@ exchange one estimate a step; then the smallest `seq` degree that fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
@@ -82,15 +82,27 @@ class Goal:
     """No clip may take longer, as far as predicted."""
 
 
-def plan(demand: ClipDemand, hardware: Hardware, goal: Goal) -> Choice:
+def plan(
+    demand: ClipDemand,
+    hardware: Hardware,
+    goal: Goal,
+    is_wanted: Callable[[Degrees], bool] = lambda _: True,
+) -> Choice:
     """Choose degrees and replicas for clips like `demand`.
 
+    Args:
+        is_wanted: which of the legal degrees may be chosen.
+
     Raises:
-        ConfigError: no legal degree fits the memory, or none is fast enough.
+        ConfigError: no such degree is legal or fits the memory, or none is fast enough.
     """
-    candidates = tuple(
-        examine(demand, hardware, goal, degrees) for degrees in legal_degrees(demand, goal.num_gpus)
-    )
+    wanted = [each for each in legal_degrees(demand, goal.num_gpus) if is_wanted(each)]
+    if not wanted:
+        raise ConfigError(
+            "seq_degree: got none that is legal, expected one that leaves no rank without tokens "
+            "or guidance. Fix: use auto for both degrees."
+        )
+    candidates = tuple(examine(demand, hardware, goal, degrees) for degrees in wanted)
     usable = [each for each in candidates if each.fits]
     if not usable:
         raise ConfigError(_does_not_fit(candidates, hardware))

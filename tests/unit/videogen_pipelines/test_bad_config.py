@@ -50,8 +50,8 @@ CONFIGS = {
     "a misspelt key": (
         "schema: 1\ncluster: {gang: {seq_degre: 2}}\n",
         [],
-        "FILE: cluster.gang.seq_degre: unknown field, expected one of seq_degree, cfg_degree. "
-        "Did you mean 'seq_degree'?",
+        "FILE: cluster.gang.seq_degre: unknown field, expected one of seq_degree, cfg_degree, "
+        "ulysses_degree, weights, gpu_memory. Did you mean 'seq_degree'?",
     ),
     "a section that is a value": (
         "schema: 1\nmodel: default\n",
@@ -79,7 +79,7 @@ CONFIGS = {
     "too many guidance ranks": (
         "schema: 1\ncluster: {gang: {cfg_degree: 4}}\n",
         [],
-        "FILE: cluster.gang.cfg_degree: got 4, expected an integer from 1 to 2",
+        "FILE: cluster.gang.cfg_degree: got 4, expected an integer from 1 to 2 or auto",
     ),
     "--set of a wrong type": (
         "schema: 1\n",

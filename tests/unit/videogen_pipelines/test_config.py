@@ -45,7 +45,13 @@ def test_resolved_is_json_and_reads_back_to_the_same(file: Path) -> None:
     resolved = config.resolved()
     assert resolved["schema"] == 1
     assert resolved["sampling"] == {"num_frames": 33, "fps": 8.0, "guidance_interval": [0, 0.5]}
-    assert resolved["cluster"]["gang"] == {"seq_degree": 1, "cfg_degree": 1}
+    assert resolved["cluster"]["gang"] == {
+        "seq_degree": 1,
+        "cfg_degree": 1,
+        "ulysses_degree": None,
+        "weights": "auto",
+        "gpu_memory": None,
+    }
     assert RunConfig.model_validate(json.loads(json.dumps(resolved))) == config
 
 
