@@ -34,9 +34,13 @@ class TimestepEmbedding(nn.Module):
 
     def forward(self, timesteps: Tensor) -> Tensor:
         """Timesteps `b t` in [0, 1000] to vectors `b t d`."""
-        steps = torch.arange(self.num_frequencies, device=timesteps.device, dtype=torch.float32)
-        angles = timesteps.float()[..., None] * torch.exp(
-            -math.log(10000.0) * steps / self.num_frequencies
-        )
-        waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.rise.weight.dtype)
+        waves = sinusoids(timesteps, 2 * self.num_frequencies).to(self.rise.weight.dtype)
         return self.out(F.silu(self.rise(waves)))
+
+
+def sinusoids(timesteps: Tensor, width: int) -> Tensor:
+    """Cosines, then sines, of timesteps at falling frequencies: `... width`, float32."""
+    pairs = width // 2
+    steps = torch.arange(pairs, device=timesteps.device, dtype=torch.float32)
+    angles = timesteps.float()[..., None] * torch.exp(-math.log(10000.0) * steps / pairs)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)

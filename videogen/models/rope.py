@@ -17,21 +17,28 @@ def axis_pairs(head_width: int) -> tuple[int, int, int]:
     return pairs - 2 * (pairs // 3), pairs // 3, pairs // 3
 
 
-def rope_angles(frames: Tensor, height: int, width: int, head_width: int, theta: float) -> Tensor:
-    """Rotation angles `t (h w) k`, float32, k = head_width / 2, of tokens on a grid.
+def rope_angles(
+    frames: Tensor,
+    height: int,
+    width: int,
+    head_width: int,
+    theta: float,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Rotation angles `t (h w) k` in `dtype`, k = head_width / 2, of tokens on a grid.
 
     Args:
         frames: `t` positions in time, any real numbers.
         height, width: tokens per frame along h and w.
     """
     device = frames.device
-    time, rows, columns = (_frequencies(n, theta, device) for n in axis_pairs(head_width))
-    y = torch.arange(height, device=device, dtype=torch.float32)
-    x = torch.arange(width, device=device, dtype=torch.float32)
+    time, rows, columns = (_frequencies(n, theta, device, dtype) for n in axis_pairs(head_width))
+    y = torch.arange(height, device=device, dtype=dtype)
+    x = torch.arange(width, device=device, dtype=dtype)
     shape = (len(frames), height, width, -1)
     angles = torch.cat(
         [
-            (frames.float()[:, None] * time)[:, None, None].expand(shape),
+            (frames.to(dtype)[:, None] * time)[:, None, None].expand(shape),
             (y[:, None] * rows)[None, :, None].expand(shape),
             (x[:, None] * columns)[None, None].expand(shape),
         ],
@@ -40,8 +47,8 @@ def rope_angles(frames: Tensor, height: int, width: int, head_width: int, theta:
     return rearrange(angles, "t h w k -> t (h w) k")
 
 
-def _frequencies(pairs: int, theta: float, device: torch.device) -> Tensor:
-    steps = torch.arange(pairs, device=device, dtype=torch.float32)
+def _frequencies(pairs: int, theta: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    steps = torch.arange(pairs, device=device, dtype=dtype)
     return theta ** (-steps / max(1, pairs))
 
 
@@ -49,3 +56,10 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Rotate the pairs (first half, second half) of the last dim of `x` by broadcast angles."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+
+
+def rotate_neighbours(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotate the pairs (even, odd) of the last dim of `x` by broadcast angles."""
+    even, odd = x[..., 0::2], x[..., 1::2]
+    turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
+    return turned.flatten(-2)
