@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from videogen.config import load_dataclass
 from videogen.models.meta import on_meta
 from videogen.models.text import TextEmbedding
 from videogen.models.wan.config import WAN_I2V_14B, WAN_T2V_1_3B, WAN_T2V_14B, WanConfig
 from videogen.models.wan.transformer import FirstFrame, WanTransformer
+from videogen.models.wan.vae import WanVAE
+from videogen.models.wan.vae_config import WanVAEConfig
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.parity
@@ -24,6 +27,12 @@ SMALL: dict[str, Any] = {
     "freq_dim": 16,
     "ffn_dim": 50,
     "num_layers": 2,
+}
+SMALL_VAE: dict[str, Any] = {
+    "base_dim": 8,
+    "z_dim": 4,
+    "latents_mean": [0.1, -0.2, 0.3, -0.4],
+    "latents_std": [1.5, 0.5, 2.0, 1.0],
 }
 IMAGE: dict[str, Any] = {"in_channels": 36, "image_dim": 24, "added_kv_proj_dim": 84}
 LENGTH_WITH_IMAGE = 512
@@ -50,6 +59,20 @@ def normal(*shape: int, seed: int = 1) -> Tensor:
 
 def text_of(tokens: Tensor) -> TextEmbedding:
     return TextEmbedding(tokens, torch.ones(tokens.shape[:2]).bool(), tokens[:, 0])
+
+
+def drawn_vae(**config: Any) -> tuple[WanVAE, Any]:
+    """Weights that neither vanish nor grow from layer to layer."""
+    theirs = diffusers.AutoencoderKLWan(**SMALL_VAE | config)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in theirs.named_parameters():
+        is_norm = name.endswith("gamma")
+        fan_in = parameter[0].numel() if parameter.ndim > 1 and not is_norm else 9
+        noise = torch.randn(parameter.shape, generator=generator) / fan_in**0.5
+        parameter.data = noise + (1.0 if is_norm else 0.0)
+    ours = WanVAE(load_dataclass(WanVAEConfig, SMALL_VAE | config, "test"))
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    return ours.requires_grad_(False), theirs.eval().requires_grad_(False)
 
 
 def both(**config: Any) -> tuple[WanTransformer, Any]:
@@ -120,3 +143,48 @@ def test_names_and_shapes_of_the_published_sizes(config):
         ours = WanTransformer(config)
     expected = {key: value.shape for key, value in theirs.state_dict().items()}
     assert {key: value.shape for key, value in ours.state_dict().items()} == expected
+
+
+@pytest.mark.parametrize("config", [{}, {"decoder_base_dim": 12, "num_res_blocks": 1}])
+@pytest.mark.parametrize(("t", "h", "w"), [(1, 2, 2), (4, 3, 5)])
+def test_vae(t, h, w, config):
+    ours, theirs = drawn_vae(**config)
+    latents = normal(2, 4, t, h, w)
+    frames = theirs.decode(latents).sample
+    assert 0 < (frames.abs() == 1).float().mean() < 0.7, "some are clamped, and not all"
+    assert_same(ours.decode(latents), frames)
+    clip = normal(2, 3, 4 * t - 3, 8 * h, 8 * w).clamp(-1, 1)
+    mean, log_variance = ours.posterior(clip)
+    expected = theirs.encode(clip).latent_dist
+    assert_same(mean, expected.mean)
+    assert_same(log_variance, expected.logvar)
+
+
+def test_vae_along_time_first():
+    """Where time halves decides where the first frame stands alone."""
+    ours, theirs = drawn_vae(temperal_downsample=[True, True, False])
+    latents = normal(1, 4, 3, 2, 3)
+    assert_same(ours.decode(latents), theirs.decode(latents).sample)
+    clip = normal(1, 3, 9, 16, 24)
+    assert_same(ours.encode(clip), theirs.encode(clip).latent_dist.mode())
+
+
+def test_a_stream_of_latents_is_the_clip_bit_for_bit():
+    ours, _ = drawn_vae()
+    latents = normal(1, 4, 5, 2, 3)
+    whole, cache = ours.decode(latents), {}
+    first, *rest = latents.split([2, 1, 2], dim=2)
+    parts = [*ours.decode_stream([first], cache), *ours.decode_stream(rest, cache)]
+    assert [part.shape[2] for part in parts] == [1, 4, 4, 4, 4]
+    assert torch.equal(torch.cat(parts, dim=2), whole)
+
+
+def test_names_and_shapes_of_the_published_vae():
+    with torch.device("meta"):
+        theirs = diffusers.AutoencoderKLWan()
+    with on_meta():
+        ours = WanVAE(WanVAEConfig())
+    expected = {key: value.shape for key, value in theirs.state_dict().items()}
+    assert {key: value.shape for key, value in ours.state_dict().items()} == expected
+    assert list(WanVAEConfig().latents_mean) == theirs.config.latents_mean
+    assert list(WanVAEConfig().latents_std) == theirs.config.latents_std

@@ -44,11 +44,15 @@ class CausalConv3d(nn.Module):
     def _with_past(self, x: Tensor, taps: int, cache: StreamCache | None) -> Tensor:
         past = None if cache is None else cache.get(self.name)
         if past is None:
-            past = x[:, :, :1].expand(-1, -1, taps - 1, -1, -1)
+            past = self._before_the_first(x, taps)
         x = torch.cat([past, x], dim=2)
         if cache is not None:
             cache[self.name] = x[:, :, x.shape[2] - (taps - self.stride) :].clone()
         return x
+
+    def _before_the_first(self, x: Tensor, taps: int) -> Tensor:
+        """What stands before the first frame of a clip."""
+        return x[:, :, :1].expand(-1, -1, taps - 1, -1, -1)
 
 
 def name_convolutions(model: nn.Module) -> None:

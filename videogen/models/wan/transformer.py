@@ -63,7 +63,7 @@ class WanTransformer(nn.Module):
         """Predict for noisy latents.
 
         Args:
-            latents: `b c t h w`, h and w divisible by the patch.
+            latents: `b c t h w`, h and w divisible by the patch; any dtype, kept in the result.
             timesteps: in [0, 1000], `b t` for a noise level per latent frame, or `b`.
             text: encoded prompts, batch b, padded with zeros to the length that the model was
                 trained with (512); its mask is not used, as in training.
@@ -85,9 +85,8 @@ class WanTransformer(nn.Module):
         patches = self.layout.gather(self._transform(stream, tokens))
         _, p, q = config.patch_size
         height = latents.shape[-2] // p
-        return rearrange(
-            patches, "b t (h w) (p q c) -> b c t (h p) (w q)", h=height, p=p, q=q
-        ).contiguous()
+        pixels = rearrange(patches, "b t (h w) (p q c) -> b c t (h p) (w q)", h=height, p=p, q=q)
+        return pixels.to(latents.dtype).contiguous()
 
     def set_attention_backend(self, backend: str) -> None:
         """Use another attention kernel (see `videogen.models.attention`) in every layer."""
@@ -100,14 +99,15 @@ class WanTransformer(nn.Module):
         config, (_, p, q) = self.config, self.config.patch_size
         frames = torch.arange(t, device=latents.device)
         per_frame = timesteps[:, None] if timesteps.ndim == 1 else timesteps
-        time = self.condition_embedder.time(per_frame, latents.dtype)
+        dtype = self.proj_out.weight.dtype
+        time = self.condition_embedder.time(per_frame, dtype)
         return Stream(
-            patches=patchify(latents, config.patch_size),
+            patches=patchify(latents.to(dtype), config.patch_size),
             condition=time.expand(b, t, -1),
             angles=rope_angles(
                 frames, h // p, w // q, config.attention_head_dim, THETA, _angle_dtype(latents)
             ),
-            text=self.condition_embedder.text_embedder(text.tokens.to(latents.dtype)),
+            text=self.condition_embedder.text_embedder(text.tokens.to(dtype)),
             text_mask=text.mask,
             mask=None,
         )
