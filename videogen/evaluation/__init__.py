@@ -1,0 +1,21 @@
+"""How coherent a clip is over time: metrics without weights, streaming, and what they are worth.
+
+metrics = Evaluator().evaluate(frames, fps=12)      # uint8 `t h w c`
+metrics.values()["coherence.score"]
+"""
+
+from videogen.evaluation.evaluator import ClipEvaluation, Evaluator
+from videogen.evaluation.metric import Metric
+from videogen.evaluation.registry import METRICS, select_metrics
+from videogen.evaluation.result import ClipMetrics, Direction, MetricResult
+
+__all__ = [
+    "METRICS",
+    "ClipEvaluation",
+    "ClipMetrics",
+    "Direction",
+    "Evaluator",
+    "Metric",
+    "MetricResult",
+    "select_metrics",
+]

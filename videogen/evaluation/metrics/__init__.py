@@ -1,0 +1,1 @@
+"""The metrics, by family: functions of a clip's timeline."""

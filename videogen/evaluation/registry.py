@@ -1,0 +1,71 @@
+"""Every metric and every probe by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from videogen.evaluation.metric import Metric
+from videogen.evaluation.metrics import (
+    coherence,
+    consistency,
+    cuts,
+    drift,
+    flicker,
+    frame,
+    motion,
+    vbench,
+)
+from videogen.evaluation.probes.change import ChangeProbe
+from videogen.evaluation.probes.light import LightProbe
+from videogen.evaluation.probes.likeness import LikenessProbe
+from videogen.evaluation.probes.motion import PairProbe, TripleProbe
+from videogen.evaluation.signals import Probe
+from videogen.registry import Registry
+
+FAMILIES = (coherence, flicker, motion, cuts, consistency, drift, frame, vbench)
+METRICS: Registry[Metric] = Registry(
+    "metric", {metric.name: metric for family in FAMILIES for metric in family.METRICS}
+)
+
+
+@dataclass(frozen=True)
+class ProbeContext:
+    """What a probe may know of the clip before the first frame."""
+
+    fps: float
+
+
+_PROBES: dict[str, Callable[[ProbeContext], Probe]] = {
+    "light": lambda context: LightProbe(),
+    "change": lambda context: ChangeProbe(),
+    "pair": lambda context: PairProbe(),
+    "triple": lambda context: TripleProbe(),
+    "likeness": lambda context: LikenessProbe(context.fps),
+}
+
+
+def select_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
+    """Metrics by name or family ("drift" or "drift.*"); None chooses the default set.
+
+    Raises:
+        ConfigError: no metric or family has that name.
+    """
+    if names is None:
+        return tuple(METRICS[name] for name in METRICS if METRICS[name].default)
+    chosen: dict[str, Metric] = {}
+    for name in names:
+        chosen |= {metric.name: metric for metric in _named(name)}
+    return tuple(chosen.values())
+
+
+def _named(name: str) -> Sequence[Metric]:
+    family = name.removesuffix(".*")
+    of_family = [METRICS[known] for known in METRICS if known.split(".")[0] == family]
+    return of_family or [METRICS[name]]
+
+
+def probes_for(metrics: Iterable[Metric], context: ProbeContext) -> list[Probe]:
+    """The probes that some metrics need, each once, in a fixed order."""
+    needed = {name for metric in metrics for name in metric.probes}
+    return [make(context) for name, make in _PROBES.items() if name in needed]
