@@ -151,7 +151,7 @@ def test_vae(t, h, w, config):
     ours, theirs = drawn_vae(**config)
     latents = normal(2, 4, t, h, w)
     frames = theirs.decode(latents).sample
-    assert 0 < (frames.abs() == 1).float().mean() < 0.7, "some are clamped, and not all"
+    assert (frames.abs() == 1).float().mean() < 0.7, "clamping hides what is compared"
     assert_same(ours.decode(latents), frames)
     clip = normal(2, 3, 4 * t - 3, 8 * h, 8 * w).clamp(-1, 1)
     mean, log_variance = ours.posterior(clip)

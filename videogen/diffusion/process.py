@@ -42,6 +42,8 @@ class RectifiedFlow:
     """`x = (1 - sigma) x0 + sigma epsilon`, sigma in [0, 1] (Liu et al. 2209.03003, eq. 1)."""
 
     num_train_timesteps: int = 1000
+    whole_timesteps: bool = False
+    """Tell models whole timesteps below `num_train_timesteps`, as some are used with."""
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return 1 - sigma, sigma
@@ -50,8 +52,11 @@ class RectifiedFlow:
         return level
 
     def timestep(self, sigma: Tensor) -> Tensor:
-        """`1000 * sigma`, not rounded."""
-        return self.num_train_timesteps * sigma
+        """`1000 * sigma`, not rounded unless `whole_timesteps`, then rounded down."""
+        timesteps = self.num_train_timesteps * sigma
+        if not self.whole_timesteps:
+            return timesteps
+        return timesteps.floor().clamp(max=self.num_train_timesteps - 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ refused in seconds, before anything is read or placed on a device. Pickles are n
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -104,6 +105,18 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
+def file_digests(root: Path) -> dict[str, str]:
+    """sha256 of every safetensors, vocabulary and configuration file of a folder, by its path."""
+    wanted = {".safetensors", ".json", ".model", ".txt"}
+    paths = sorted(path for path in root.rglob("*") if path.suffix in wanted and path.is_file())
+    return {path.relative_to(root).as_posix(): _sha256(path) for path in paths}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_weights(
     module: nn.Module, folder: Path, files: list[Path], ignored: Collection[str] = ()
 ) -> None:
@@ -119,7 +132,7 @@ def check_weights(
                 if key in found:
                     raise WeightsError(f"{path}: got '{key}' a second time, expected it once.")
                 found[key] = weights.get_slice(key).get_shape()
-    known = {key: value for key, value in found.items() if key not in ignored}
+    known = {k: shape for k, shape in found.items() if not k.endswith(tuple(ignored))}
     problems = misfits({k: v.shape for k, v in module.state_dict().items()}, known)
     if problems:
         raise WeightsError(
@@ -141,7 +154,7 @@ def load_component(
     Args:
         dtype: of floating-point weights.
         float32_parts: parts of names between dots that are kept in float32.
-        ignored: keys that files may hold beside those of the module.
+        ignored: ends of keys that files may hold beside those of the module.
 
     Raises:
         WeightsError: see `weight_files` and `check_weights`.
@@ -150,7 +163,7 @@ def load_component(
     check_weights(module, folder, files, ignored)
     for path in files:
         with _opened(path) as weights:
-            keys = [key for key in weights.keys() if key not in ignored]  # noqa: SIM118
+            keys = [k for k in weights.keys() if not k.endswith(tuple(ignored))]  # noqa: SIM118
             tensors = {
                 key: _placed(
                     weights.get_tensor(key),

@@ -6,18 +6,17 @@ A folder holds either a transformers checkpoint with its tokenizer, or `text_enc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from videogen.errors import ConfigError, MissingDependencyError, WeightsError
+from videogen.errors import ConfigError, WeightsError
 from videogen.models.config import TextConfig
+from videogen.models.pretrained import import_transformers, load_pretrained, quiet
 from videogen.models.text import TextEmbedding
 from videogen.models.text_folders import (
     FAMILIES,
@@ -28,7 +27,9 @@ from videogen.models.text_folders import (
     find_folders,
 )
 
-MAX_NAMES_SHOWN = 5
+
+def _as_it_is(prompt: str) -> str:
+    return prompt
 
 
 class TransformersText(nn.Module):
@@ -38,9 +39,17 @@ class TransformersText(nn.Module):
     neighbours or on `max_tokens`, bit for bit; padding is zeros added afterwards and masked.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, width: int, max_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        width: int,
+        max_tokens: int,
+        clean: Callable[[str], str] = _as_it_is,
+    ) -> None:
         super().__init__()
         self.model: Any = model.eval().requires_grad_(False)
+        self.clean = clean
         self.tokenizer = tokenizer
         self.width = width
         self.max_tokens = max_tokens
@@ -57,7 +66,7 @@ class TransformersText(nn.Module):
             Tokens `b l d` in the encoder's dtype; mask `b l`; pooled `b d`, the end token's
             vector for CLIP and the mean over the prompt's tokens for T5 and UMT5.
         """
-        ids, truncated = self._tokenize(prompts)
+        ids, truncated = self._tokenize([self.clean(prompt) for prompt in prompts])
         outputs = [self.model(input_ids=row[None]) for row in ids]
         tokens = [output.last_hidden_state[0] for output in outputs]
         lengths = torch.tensor([len(row) for row in ids], device=ids[0].device)
@@ -93,8 +102,12 @@ def load_text_encoder(
     folder: str | Path,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    clean: Callable[[str], str] = _as_it_is,
 ) -> TransformersText:
     """Read a clip, t5 or umt5 encoder, as `config.kind` says, from a local folder.
+
+    Args:
+        clean: what is done to every prompt before it is cut into tokens.
 
     Raises:
         MissingDependencyError: transformers is not installed.
@@ -106,9 +119,9 @@ def load_text_encoder(
     check_config(encoder, config.kind, family)
     check_safetensors(encoder)
     check_tokenizer_files(tokenizer, family)
-    transformers = _import_transformers()
-    with _quiet(transformers):
-        model = _load_model(transformers, family, encoder, dtype)
+    transformers = import_transformers()
+    model = load_pretrained(family, encoder, dtype)
+    with quiet(transformers):
         words = _load_tokenizer(transformers, family, tokenizer)
     _check_sizes(config, model, family, encoder)
     if len(words) > model.config.vocab_size:
@@ -116,7 +129,7 @@ def load_text_encoder(
             f"{tokenizer}: got a tokenizer of {len(words)} tokens, expected at most the "
             f"{model.config.vocab_size} of {encoder}. Fix: use the tokenizer of that encoder."
         )
-    return TransformersText(model.to(device), words, config.width, config.max_tokens)
+    return TransformersText(model.to(device), words, config.width, config.max_tokens, clean)
 
 
 def _check_sizes(config: TextConfig, model: Any, family: Family, folder: Path) -> None:
@@ -131,75 +144,6 @@ def _check_sizes(config: TextConfig, model: Any, family: Family, folder: Path) -
             f"text.max_tokens: got {config.max_tokens}, "
             f"expected more than {family.tokens_at_ends}{limit}."
         )
-
-
-def _import_transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"text encoder: transformers cannot be imported ({error}). "
-            "Fix: pip install 'transformers>=5'."
-        ) from error
-    return transformers
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bar and no load report while reading: what matters is raised as an error."""
-    logging = transformers.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _load_model(transformers: Any, family: Family, folder: Path, dtype: torch.dtype) -> Any:
-    try:
-        model, report = getattr(transformers, family.model).from_pretrained(
-            str(folder),
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            dtype=dtype,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise WeightsError(
-            f"{folder}: {family.model} cannot be read: {error}. Fix: download it again."
-        ) from error
-    _check_report(folder, family, report)
-    return model
-
-
-def _check_report(folder: Path, family: Family, report: dict[str, Any]) -> None:
-    problems = {
-        "missing": sorted(report["missing_keys"]),
-        "unexpected": sorted(
-            key for key in report["unexpected_keys"] if not key.startswith(family.other_halves)
-        ),
-        "misshapen": [
-            f"{name} {tuple(got)}, not {tuple(expected)}"
-            for name, got, expected in sorted(report["mismatched_keys"])
-        ],
-    }
-    found = [_listed(what, names) for what, names in problems.items() if names]
-    if found:
-        raise WeightsError(
-            f"{folder}: {family.model}: got {'; '.join(found)}. "
-            "Fix: use a checkpoint of that architecture."
-        )
-
-
-def _listed(what: str, names: list[str]) -> str:
-    more = ", …" if len(names) > MAX_NAMES_SHOWN else ""
-    return f"{len(names)} {what} ({', '.join(names[:MAX_NAMES_SHOWN])}{more})"
 
 
 def _load_tokenizer(transformers: Any, family: Family, folder: Path) -> Any:

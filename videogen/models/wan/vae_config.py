@@ -86,5 +86,10 @@ class WanVAEConfig:
         base = self.decoder_base_dim or self.base_dim
         return [base * factor for factor in (self.dim_mult[-1], *reversed(self.dim_mult))]
 
+    def frames(self, latent_frames: int) -> int:
+        """Frames of the first `latent_frames` latent frames of a clip."""
+        return max(0, self.time_factor * (latent_frames - 1) + 1)
+
     def latent_frames(self, num_frames: int) -> int:
+        """Latent frames that hold at least `num_frames` frames."""
         return math.ceil((num_frames - 1) / self.time_factor) + 1
