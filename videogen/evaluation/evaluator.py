@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from videogen.errors import ConfigError, MediaError
+from videogen.evaluation.backends.folders import wanted
 from videogen.evaluation.metric import Metric
 from videogen.evaluation.registry import ProbeContext, probes_for, select_metrics
 from videogen.evaluation.result import ClipMetrics, MetricResult
 from videogen.evaluation.signals import SignalTable, Timeline
 from videogen.evaluation.window import Window, lag_frames
 
+if TYPE_CHECKING:
+    from videogen.evaluation.backends.encoders import FrameEncoder
+
 DEFAULT_SIZE_PX = 128
 MIN_SIZE_PX = 32
 
 
 class Evaluator:
-    """Scores clips, one after the other or several at a time.
+    """Scores clips, one after the other or several at a time; it holds no state of a clip.
 
     Args:
         names: metrics or families, such as "coherence.score" or "drift"; None is the default set.
         size: shorter side in pixels that frames are brought to before they are measured. Scores
             of different sizes do not compare.
+        weights: local folders of pretrained networks by kind ("clip", "dinov2", "dino"). Metrics
+            whose weights are not given are skipped and say so.
+        feature: also compute `ClipMetrics.feature`, for comparing sets of clips.
+        device: where pretrained networks run.
 
     Raises:
-        ConfigError: an unknown metric, or too small a size.
+        ConfigError: an unknown metric or kind of weights, or too small a size.
+        WeightsError: a weights folder is incomplete; says which files were expected.
     """
 
-    def __init__(self, names: Iterable[str] | None = None, size: int = DEFAULT_SIZE_PX) -> None:
+    def __init__(
+        self,
+        names: Iterable[str] | None = None,
+        size: int = DEFAULT_SIZE_PX,
+        weights: Mapping[str, str | Path] | None = None,
+        feature: bool = False,
+        device: str = "cpu",
+    ) -> None:
         if size < MIN_SIZE_PX:
             raise ConfigError(
                 f"size: got {size}, expected {MIN_SIZE_PX} px or more. Fix: {DEFAULT_SIZE_PX} is "
@@ -37,40 +55,63 @@ class Evaluator:
             )
         self.metrics = select_metrics(names)
         self.size = size
+        self.encoders = _load(weights, device) if weights else {}
+        self.probes = self._probes(feature)
 
-    def start(self, fps: float, boundaries: Sequence[int] = ()) -> ClipEvaluation:
+    def start(
+        self, fps: float, prompt: str | None = None, boundaries: Sequence[int] = ()
+    ) -> ClipEvaluation:
         """Begin a clip.
 
         Args:
             fps: frames per second.
+            prompt: what the clip should show; without it `text.*` is skipped.
             boundaries: first frame of every chunk the generator joined, if known.
         """
-        return ClipEvaluation(self.metrics, self.size, fps, boundaries)
+        return ClipEvaluation(self, fps, prompt, boundaries)
 
     def evaluate(
-        self, frames: np.ndarray | Iterable[np.ndarray], fps: float, boundaries: Sequence[int] = ()
+        self,
+        frames: np.ndarray | Iterable[np.ndarray],
+        fps: float,
+        prompt: str | None = None,
+        boundaries: Sequence[int] = (),
     ) -> ClipMetrics:
         """Score a clip: uint8 `t h w c`, or an iterable of such portions."""
-        clip = self.start(fps, boundaries)
+        clip = self.start(fps, prompt, boundaries)
         for portion in [frames] if isinstance(frames, np.ndarray) else frames:
             clip.add(portion)
         return clip.finish()
+
+    def runs(self, metric: Metric) -> bool:
+        """Whether the weights that a metric needs, if any, are here."""
+        return not metric.weights or metric.weights in self.encoders
+
+    def _probes(self, feature: bool) -> frozenset[str]:
+        needed = {name for metric in self.metrics if self.runs(metric) for name in metric.probes}
+        return frozenset(needed | ({"feature"} if feature else set()))
+
+
+def _load(weights: Mapping[str, str | Path], device: str) -> dict[str, FrameEncoder]:
+    from videogen.evaluation.backends.encoders import load_encoder  # torch and transformers
+
+    return {kind: load_encoder(kind, folder, device) for kind, folder in weights.items()}
 
 
 class ClipEvaluation:
     """The evaluation of one clip under way. Get it from `Evaluator.start`."""
 
     def __init__(
-        self, metrics: Sequence[Metric], size: int, fps: float, boundaries: Sequence[int]
+        self, evaluator: Evaluator, fps: float, prompt: str | None, boundaries: Sequence[int]
     ) -> None:
         if not (np.isfinite(fps) and fps > 0):
             raise ConfigError(f"fps: got {fps}, expected a positive number of frames a second.")
-        self._metrics = metrics
+        self._evaluator = evaluator
         self._fps = float(fps)
         self._boundaries = tuple(sorted(set(map(int, boundaries))))
-        lag = lag_frames(fps)
-        self._window = Window(size, lag)
-        self._signals = SignalTable(probes_for(metrics, ProbeContext(self._fps)), lag)
+        self._window = Window(evaluator.size, lag_frames(fps))
+        context = ProbeContext(self._fps, prompt, evaluator.encoders)
+        self._signals = SignalTable(probes_for(evaluator.probes, context), self._window.lag)
         self._shape: tuple[int, ...] = ()
         self._num_frames = 0
 
@@ -86,6 +127,17 @@ class ClipEvaluation:
             self._signals.measure(self._window)
             self._num_frames += 1
 
+    def timeline(self) -> Timeline:
+        """All measurements so far, as the metrics read them."""
+        return Timeline(
+            self._num_frames,
+            self._fps,
+            self._window.lag,
+            self._signals.arrays(),
+            self._boundaries,
+            self._signals.conclusions(),
+        )
+
     def finish(self) -> ClipMetrics:
         """Metrics of all frames so far.
 
@@ -94,14 +146,8 @@ class ClipEvaluation:
         """
         if not self._num_frames:
             raise MediaError("evaluation: got no frames, expected at least one.")
-        timeline = Timeline(
-            self._num_frames,
-            self._fps,
-            self._window.lag,
-            self._signals.arrays(),
-            self._boundaries,
-        )
-        results, skipped = _compute(self._metrics, timeline)
+        timeline = self.timeline()
+        results, skipped = _compute(self._evaluator, timeline)
         return ClipMetrics(
             num_frames=self._num_frames,
             fps=self._fps,
@@ -111,6 +157,7 @@ class ClipEvaluation:
             lag=self._window.lag,
             results=results,
             skipped=skipped,
+            feature=timeline.extra.get("feature"),
         )
 
     def _check(self, frames: np.ndarray) -> None:
@@ -127,22 +174,32 @@ class ClipEvaluation:
 
 
 def _compute(
-    metrics: Sequence[Metric], timeline: Timeline
+    evaluator: Evaluator, timeline: Timeline
 ) -> tuple[dict[str, MetricResult], dict[str, str]]:
     results: dict[str, MetricResult] = {}
     skipped: dict[str, str] = {}
-    for metric in metrics:
-        if timeline.num_frames < _least(metric, timeline.lag):
-            skipped[metric.name] = f"needs {_least(metric, timeline.lag)} frames"
+    for metric in evaluator.metrics:
+        reason = _obstacle(metric, evaluator, timeline)
+        if reason:
+            skipped[metric.name] = reason
             continue
         score = metric.compute(timeline)
         if np.isfinite(score.value):
-            results[metric.name] = metric.result(score)
+            encoder = evaluator.encoders.get(metric.weights)
+            results[metric.name] = metric.result(score, _provenance(encoder))
         else:
             skipped[metric.name] = metric.absent
     return results, skipped
 
 
-def _least(metric: Metric, lag: int) -> int:
-    """Frames a metric needs; one that follows motion needs whole lags."""
-    return (metric.min_frames - 1) * lag + 1
+def _provenance(encoder: FrameEncoder | None) -> dict[str, str]:
+    return {"weights_sha256": encoder.sha256} if encoder else {}
+
+
+def _obstacle(metric: Metric, evaluator: Evaluator, timeline: Timeline) -> str:
+    """Why a metric cannot be computed; empty if it can."""
+    if not evaluator.runs(metric):
+        return f"needs weights.{metric.weights}: {wanted(metric.weights)}"
+    # What follows motion looks whole lags apart.
+    least = (metric.min_frames - 1) * timeline.lag + 1
+    return f"needs {least} frames" if timeline.num_frames < least else ""

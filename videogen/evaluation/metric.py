@@ -50,8 +50,8 @@ class Metric:
     weights: str = ""
     absent: str = "not defined for this clip"
 
-    def result(self, score: Score) -> MetricResult:
-        """Add the curve's 95th percentile and worst frame to a score."""
+    def result(self, score: Score, provenance: Mapping[str, str]) -> MetricResult:
+        """Add the curve's 95th percentile and worst frame, and `provenance` to the details."""
         p95, worst = bad_tail(score.curve, self.direction)
         return MetricResult(
             name=self.name,
@@ -63,7 +63,7 @@ class Metric:
             p95=p95,
             worst_frame=worst,
             curve=None if score.curve is None else score.curve.astype(np.float32),
-            details=dict(score.details),
+            details={**score.details, **provenance},
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from videogen.evaluation.metric import Metric
 from videogen.evaluation.metrics import (
@@ -14,16 +15,35 @@ from videogen.evaluation.metrics import (
     flicker,
     frame,
     motion,
+    pretrained,
+    text,
     vbench,
 )
+from videogen.evaluation.probes.adherence import AdherenceProbe
 from videogen.evaluation.probes.change import ChangeProbe
+from videogen.evaluation.probes.feature import FeatureProbe
 from videogen.evaluation.probes.light import LightProbe
 from videogen.evaluation.probes.likeness import LikenessProbe
 from videogen.evaluation.probes.motion import PairProbe, TripleProbe
+from videogen.evaluation.probes.pretrained import PretrainedProbe
 from videogen.evaluation.signals import Probe
 from videogen.registry import Registry
 
-FAMILIES = (coherence, flicker, motion, cuts, consistency, drift, frame, vbench)
+if TYPE_CHECKING:
+    from videogen.evaluation.backends.encoders import FrameEncoder
+
+FAMILIES = (
+    coherence,
+    flicker,
+    motion,
+    cuts,
+    consistency,
+    drift,
+    frame,
+    text,
+    vbench,
+    pretrained,
+)
 METRICS: Registry[Metric] = Registry(
     "metric", {metric.name: metric for family in FAMILIES for metric in family.METRICS}
 )
@@ -34,6 +54,8 @@ class ProbeContext:
     """What a probe may know of the clip before the first frame."""
 
     fps: float
+    prompt: str | None = None
+    encoders: Mapping[str, FrameEncoder] = field(default_factory=dict)
 
 
 _PROBES: dict[str, Callable[[ProbeContext], Probe]] = {
@@ -42,6 +64,11 @@ _PROBES: dict[str, Callable[[ProbeContext], Probe]] = {
     "pair": lambda context: PairProbe(),
     "triple": lambda context: TripleProbe(),
     "likeness": lambda context: LikenessProbe(context.fps),
+    "adherence": lambda context: AdherenceProbe(context.prompt),
+    "feature": lambda context: FeatureProbe(),
+    "clip": lambda context: PretrainedProbe(context.encoders["clip"], context.prompt),
+    "dinov2": lambda context: PretrainedProbe(context.encoders["dinov2"], context.prompt),
+    "dino": lambda context: PretrainedProbe(context.encoders["dino"], context.prompt),
 }
 
 
@@ -65,7 +92,6 @@ def _named(name: str) -> Sequence[Metric]:
     return of_family or [METRICS[name]]
 
 
-def probes_for(metrics: Iterable[Metric], context: ProbeContext) -> list[Probe]:
-    """The probes that some metrics need, each once, in a fixed order."""
-    needed = {name for metric in metrics for name in metric.probes}
+def probes_for(needed: Collection[str], context: ProbeContext) -> list[Probe]:
+    """Probes by name, each once, in a fixed order."""
     return [make(context) for name, make in _PROBES.items() if name in needed]

@@ -44,6 +44,7 @@ class ClipMetrics:
         skipped: why a metric that was asked for has no number, by name.
         size: shorter side of the evaluated frames in pixels.
         lag: distance in frames of the pairs that motion is measured on.
+        feature: float32 `[d]` for comparing sets of clips, if asked for.
     """
 
     num_frames: int
@@ -54,6 +55,7 @@ class ClipMetrics:
     lag: int
     results: dict[str, MetricResult]
     skipped: dict[str, str]
+    feature: np.ndarray | None = None
 
     def __getitem__(self, name: str) -> MetricResult:
         return self.results[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,6 +32,15 @@ class Probe(Protocol):
         ...
 
 
+@runtime_checkable
+class Concluding(Protocol):
+    """A probe that also has something to say of the clip as a whole."""
+
+    def conclude(self) -> Mapping[str, Any]:
+        """Results by name, once all frames were measured."""
+        ...
+
+
 class SignalTable:
     """Columns of 4-byte floats that grow by one number a frame."""
 
@@ -54,6 +63,14 @@ class SignalTable:
             for probe in self._probes
             for name in probe.columns
         }
+
+    def conclusions(self) -> dict[str, Any]:
+        """What the probes say of the whole clip, by name."""
+        found: dict[str, Any] = {}
+        for probe in self._probes:
+            if isinstance(probe, Concluding):
+                found.update(probe.conclude())
+        return found
 
 
 def _earlier(column: np.ndarray, frames: int) -> np.ndarray:

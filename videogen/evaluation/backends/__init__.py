@@ -1,0 +1,1 @@
+"""Optional pretrained features, read through transformers from local folders only."""
