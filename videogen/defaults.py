@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from videogen.errors import ConfigError
 from videogen.requests import SamplingDefaults, find_problems
 
-SAMPLER_VERSION = "1"
+SAMPLER_VERSION = "2"
 """Part of every clip id; changes when the same request would give other pixels."""
 
 PACKAGE_DEFAULTS = SamplingDefaults(
@@ -26,6 +26,9 @@ PACKAGE_DEFAULTS = SamplingDefaults(
     sampler="euler",
     flow_shift=1.0,
     eta=0.0,
+    extension="auto",
+    async_steps=0,
+    anchor=0.0,
 )
 
 

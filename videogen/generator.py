@@ -6,7 +6,7 @@ denoised by itself, so what else runs, and in what order, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,21 +16,19 @@ from torch import Tensor
 
 from videogen.clip import Clip
 from videogen.defaults import sampling_defaults
-from videogen.diffusion.denoiser import Denoiser, as_denoiser
-from videogen.diffusion.guidance import Halves, interval_sigmas, one_by_one, with_guidance
-from videogen.diffusion.process import NoisePath, RectifiedFlow, VariancePreserving
-from videogen.diffusion.schedules import flow_sigmas, linear_betas, vp_sigmas
-from videogen.diffusion.solvers import SOLVERS
-from videogen.errors import NonFiniteError
-from videogen.models.spec import ModelSpec
+from videogen.diffusion.guidance import Halves, one_by_one
+from videogen.extension.plan import plan_clip
+from videogen.extension.sampler import LatentSampler, OnStep
+from videogen.extension.start import check_no_start, usable_start
+from videogen.extension.state import Chunk, StreamState
+from videogen.extension.stream import rebuild_cache, stream_chunks
+from videogen.models.causal_conv import StreamCache
 from videogen.models.text import WordEncoder
-from videogen.models.vae import to_bytes
+from videogen.models.vae import VideoVAE, to_bytes
 from videogen.models.weights import Model
 from videogen.parallel.vae_tiles import tile_vae
 from videogen.requests import ClipRequest, make_request
-from videogen.seeds import frame_noise, request_id_from_content, seed_from_id
-
-OnStep = Callable[[int, int], None]
+from videogen.seeds import request_id_from_content, seed_from_id
 
 
 class VideoGenerator:
@@ -66,16 +64,22 @@ class VideoGenerator:
         seed = seed_from_id(request_id) if seed is None else seed
         said = self.defaults.model_dump(exclude_none=True) | fields
         request = make_request({**said, "id": request_id, "seed": seed})
-        self.spec.check_size(request.num_frames, request.height, request.width)
+        plan_clip(self.spec, request)
         return request
 
     def generate(self, request: ClipRequest, on_step: OnStep | None = None) -> Clip:
-        """Denoise a resolved request; frames are decoded when they are asked for."""
-        return Clip(request=request, latents=self.denoise(request, on_step), decode=self.decode)
+        """A clip of a resolved request.
 
-    @torch.inference_mode()
+        A clip of one chunk is denoised here and now; a longer one while its frames are read, chunk
+        by chunk, so that it is never held whole.
+        """
+        if plan_clip(self.spec, request).num_chunks() > 1:
+            return Clip(request, lambda: self.stream(request, on_step=on_step), self.decode_chunk)
+        chunks = list(self.stream(request, on_step=on_step))
+        return Clip(request, lambda: iter(chunks), self.decode_chunk)
+
     def denoise(self, request: ClipRequest, on_step: OnStep | None = None) -> Tensor:
-        """Normalised latents `c t h w`, float32, of a request.
+        """Normalised latents `c t h w`, float32, of a whole request, however long.
 
         Args:
             on_step: told (steps done, steps) after each denoising step.
@@ -83,23 +87,66 @@ class VideoGenerator:
         Raises:
             NonFiniteError: the result holds NaN or infinity.
         """
-        path = noise_path(self.spec)
-        sigmas = schedule(request, path)
-        latents = SOLVERS[request.sampler](
-            self._denoiser(request, path, sigmas),
-            self._noise(request, "initial"),
-            sigmas,
-            path=path,
-            eta=request.eta,
-            noise=lambda step: self._noise(request, f"step-{step}"),
-            callback=on_step,
-        )
-        if not torch.isfinite(latents).all():
-            raise NonFiniteError(
-                f"{request.id}: got NaN or infinity in the latents, expected finite numbers. "
-                "Fix: lower guidance_scale, use more steps, or dtype float32."
-            )
-        return latents[0].float()
+        latents = [chunk.latents for chunk in self.stream(request, on_step=on_step)]
+        return torch.cat(latents, dim=1) if len(latents) > 1 else latents[0]
+
+    def stream(
+        self,
+        request: ClipRequest,
+        state: StreamState | None = None,
+        on_step: OnStep | None = None,
+        start: np.ndarray | None = None,
+    ) -> Iterator[Chunk]:
+        """Make a clip chunk by chunk; memory does not depend on its length.
+
+        Each chunk carries the state that goes on after it: saved with `state.to_bytes()` and handed
+        in here again, it gives the rest of the clip, exactly. Of several ranks, all walk the same
+        chunks, and each has the whole latents and the whole state.
+
+        Args:
+            state: of the last chunk that is done; None starts at the beginning.
+            on_step: told (steps done, steps) of the whole clip after each step.
+            start: frames that the clip starts with, uint8 `t h w c` of the size of the clip, of a
+                request with `image` or `video`; the last ones that the model can take in are used.
+                Not needed with a state.
+
+        Yields:
+            Chunks whose latents, end to end, are those of `denoise`. A clip that fits the model's
+            window is one chunk.
+
+        Raises:
+            InvalidRequestError: the state is that of another clip, or start does not fit.
+            NonFiniteError: latents hold NaN or infinity.
+        """
+        sampler = LatentSampler(self.model, request, self.device, self.halves)
+        known = None if state is not None else self._encode_start(request, start)
+        return stream_chunks(sampler, state, on_step, known)
+
+    def decode_chunk(
+        self, chunk: Chunk, cache: StreamCache, num_tiles: int = 1
+    ) -> Iterator[np.ndarray]:
+        """Stream the frames of a chunk; those beyond the clip's end are cut.
+
+        Args:
+            cache: carries the past from chunk to chunk; `{}` for a clip's first chunk,
+                `decoder_cache(state)` after a state.
+            num_tiles: see `decode`; the same for all chunks of a clip.
+
+        Yields:
+            uint8 `t h w c`, a few at a time; of several ranks, see `decode`.
+        """
+        vae = self.spec.vae
+        for offset, frames in enumerate(self._decode(chunk.latents, cache, num_tiles)):
+            before = vae.frames(chunk.first_latent + offset) - vae.frames(chunk.first_latent)
+            yield frames[: chunk.num_frames - before]
+
+    def decoder_cache(self, state: StreamState, num_tiles: int = 1) -> StreamCache:
+        """The cache with which `decode_chunk` goes on after `state`; all ranks of a gang call it.
+
+        It is made from the last latents, which are far smaller and the same on all ranks.
+        """
+        latents = self._restored(state.tail)
+        return rebuild_cache(self._vae(num_tiles), latents)
 
     def decode(self, latents: Tensor, num_tiles: int = 1) -> Iterator[np.ndarray]:
         """Stream frames of normalised latents `c t h w`.
@@ -112,18 +159,37 @@ class VideoGenerator:
             uint8 `t h w c`: one frame first, then four at a time; nothing else is kept. Of several
             ranks, all have to read to the end, and all but rank 0 get frames without any, t = 0.
         """
-        with torch.inference_mode():
-            restored = self.model.denormalise(latents[None].to(self.device))
-        vae = self.model.vae
-        if num_tiles > 1:
-            vae = tile_vae(vae, num_tiles, finish=lambda tile: to_bytes(tile).cpu())
-        frames = vae.decode_stream([restored])
+        yield from self._decode(latents, {}, num_tiles)
+
+    def _decode(self, latents: Tensor, cache: StreamCache, num_tiles: int) -> Iterator[np.ndarray]:
+        frames = self._vae(num_tiles).decode_stream([self._restored(latents)], cache)
         while True:
             with torch.inference_mode():
                 chunk = next(frames, None)
             if chunk is None:
                 return
             yield to_uint8(chunk[0])
+
+    def _vae(self, num_tiles: int) -> VideoVAE:
+        vae = self.model.vae
+        if num_tiles == 1:
+            return vae
+        return tile_vae(vae, num_tiles, finish=lambda tile: to_bytes(tile).cpu())
+
+    @torch.inference_mode()
+    def _restored(self, latents: Tensor) -> Tensor:
+        """Normalised latents `c t h w` as the VAE takes them, `b c t h w`."""
+        return self.model.denormalise(latents[None].to(self.device))
+
+    @torch.inference_mode()
+    def _encode_start(self, request: ClipRequest, start: np.ndarray | None) -> Tensor | None:
+        """Normalised latents `c t h w` of the last frames of `start` that fit into the context."""
+        if start is None:
+            check_no_start(request)
+            return None
+        frames = usable_start(plan_clip(self.spec, request), request, start, self.spec.vae)
+        latents = self.model.vae.encode(frames[None].to(self.device))
+        return self.model.normalise(latents)[0].float()
 
     def warnings(self, request: ClipRequest) -> list[str]:
         """What a person should know about a request that is legal but may disappoint."""
@@ -134,40 +200,6 @@ class VideoGenerator:
         if isinstance(encoder, WordEncoder) and (unknown := encoder.unknown_words(request.prompt)):
             notes.append(f"prompt: words this model does not know: {', '.join(unknown)}")
         return notes
-
-    def _denoiser(self, request: ClipRequest, path: NoisePath, sigmas: Tensor) -> Denoiser:
-        def conditioned_on(prompt: str) -> Denoiser:
-            return as_denoiser(
-                self.model.dit, path, self.spec.prediction, text=self.model.text.encode([prompt])
-            )
-
-        return with_guidance(
-            conditioned_on(request.prompt),
-            conditioned_on(request.negative_prompt),
-            request.guidance_scale,
-            rescale=request.guidance_rescale,
-            sigma_range=interval_sigmas(sigmas, request.guidance_interval),
-            halves=self.halves,
-        )
-
-    def _noise(self, request: ClipRequest, purpose: str) -> Tensor:
-        c, t, h, w = self.spec.latent_shape(request.num_frames, request.height, request.width)
-        noise = frame_noise(request.seed, c, h, w, 0, t, purpose)
-        return noise[None].to(self.device, next(self.model.dit.parameters()).dtype)
-
-
-def noise_path(spec: ModelSpec) -> NoisePath:
-    """The forward process a model was trained with."""
-    if spec.prediction == "flow":
-        return RectifiedFlow()
-    return VariancePreserving.from_betas(linear_betas())
-
-
-def schedule(request: ClipRequest, path: NoisePath) -> Tensor:
-    """Sigmas of a request, n + 1 falling values ending in 0; `flow_shift` shifts flow models."""
-    if isinstance(path, VariancePreserving):
-        return vp_sigmas(path, request.num_inference_steps)
-    return flow_sigmas(request.num_inference_steps, request.flow_shift)
 
 
 def to_uint8(frames: Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -21,6 +22,7 @@ from videogen.registry import did_you_mean
 from videogen.seeds import MAX_SEED
 
 Sampler = Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m", "unipc"]
+Extension = Literal["auto", "none", "overlap", "cached", "windows"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 MAX_PROMPT_CHARACTERS = 4096
 MAX_FRAMES = 1_000_000
@@ -104,6 +106,28 @@ def check_interval(value: Any) -> tuple[float, float]:
     )
 
 
+def check_schedule(value: Any) -> tuple[TimedPrompt, ...]:
+    """Return `value` as timed prompts, the first at 0 seconds and each later than the one before.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    entries = value if isinstance(value, list | tuple) else [None]
+    try:
+        schedule = tuple(TimedPrompt.model_validate(entry) for entry in entries)
+    except ValidationError:
+        schedule = None
+    times = None if schedule is None else [entry.at_s for entry in schedule]
+    if times and (times[0] != 0 or any(a >= b for a, b in pairwise(times))):
+        times = None
+    if schedule is None or times is None:
+        raise ValueError(
+            f"got {shown(value)}, expected a list of {{at_s, prompt}}, the first at 0 seconds and "
+            "each later than the one before"
+        )
+    return schedule
+
+
 def _check_text(value: str) -> str:
     if "\x00" in value:
         raise ValueError("got a NUL character, expected text. Fix: remove it")
@@ -121,10 +145,22 @@ GuidanceScale = Annotated[float, Field(ge=0, le=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 FlowShift = Annotated[float, Field(gt=0, le=100)]
 Interval = Annotated[tuple[float, float], BeforeValidator(check_interval)]
+Schedule = Annotated[tuple["TimedPrompt", ...], BeforeValidator(check_schedule)]
+Address = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_check_text)]
+ContextFrames = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
+ContextNoise = Annotated[float, Field(ge=0, le=0.5)]
+AsyncSteps = Annotated[int, Field(ge=0, le=1000)]
 
 
 class _Sampling(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TimedPrompt(_Sampling):
+    """What a clip shows from `at_s` seconds on."""
+
+    at_s: Annotated[float, Field(ge=0)]
+    prompt: Text
 
 
 class ClipRequest(_Sampling):
@@ -132,6 +168,14 @@ class ClipRequest(_Sampling):
 
     Sizes are in pixels, `fps` in frames per second, `guidance_interval` in fractions of the
     denoising steps, `eta` in [0, 1] (0 is deterministic DDIM).
+
+    A clip may have any number of frames. How one longer than the model's window is made:
+    `extension` names the method, `chunk_frames` is the window (None: the model's), `context_frames`
+    how many made frames the next ones are given, `context_noise` the noise on them (0 is none),
+    `async_steps` how many steps a block of frames trails the one before, `anchor` how far each
+    chunk is pulled to the colours of the first (0 is not at all). `prompts` tells what to show
+    when; `prompt` is then the first of them. `image` and `video` are paths or s3:// addresses of
+    what the clip starts with. With `loop` it ends where it begins.
     """
 
     id: Id
@@ -149,6 +193,16 @@ class ClipRequest(_Sampling):
     sampler: Sampler
     flow_shift: FlowShift = 1.0
     eta: Fraction = 0.0
+    extension: Extension = "auto"
+    chunk_frames: NumFrames | None = None
+    context_frames: ContextFrames | None = None
+    context_noise: ContextNoise | None = None
+    async_steps: AsyncSteps = 0
+    anchor: Fraction = 0.0
+    prompts: Schedule = ()
+    image: Address | None = None
+    video: Address | None = None
+    loop: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -167,6 +221,12 @@ class SamplingDefaults(_Sampling):
     sampler: Sampler | None = None
     flow_shift: FlowShift | None = None
     eta: Fraction | None = None
+    extension: Extension | None = None
+    chunk_frames: NumFrames | None = None
+    context_frames: ContextFrames | None = None
+    context_noise: ContextNoise | None = None
+    async_steps: AsyncSteps | None = None
+    anchor: Fraction | None = None
 
     def merged(self, *layers: SamplingDefaults) -> SamplingDefaults:
         """A copy in which what later layers say wins over what earlier ones say."""
@@ -184,10 +244,35 @@ def make_request(values: Mapping[str, Any]) -> ClipRequest:
             line for each, "field: got V, expected E. Fix: F."
     """
     try:
-        return ClipRequest.model_validate(values)
+        request = ClipRequest.model_validate(_with_first_prompt(values))
     except ValidationError as error:
         problems = find_problems(error, ClipRequest)
         raise InvalidRequestError("\n".join(map(str, problems))) from None
+    _check_start(request)
+    return request
+
+
+def _with_first_prompt(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`values` with the first of `prompts` as `prompt`, where that is not said."""
+    prompts = values.get("prompts")
+    if "prompt" in values or not isinstance(prompts, list | tuple) or not prompts:
+        return values
+    first = prompts[0]
+    prompt = first.get("prompt") if isinstance(first, Mapping) else getattr(first, "prompt", None)
+    return {**values, "prompt": prompt} if isinstance(prompt, str) else values
+
+
+def _check_start(request: ClipRequest) -> None:
+    if request.prompts and request.prompt != request.prompts[0].prompt:
+        raise InvalidRequestError(
+            f"prompts: got {shown(request.prompts[0].prompt)} at 0 seconds and prompt "
+            f"{shown(request.prompt)}, expected one of them. Fix: leave prompt out."
+        )
+    if request.image is not None and request.video is not None:
+        raise InvalidRequestError(
+            f"image: got {shown(request.image)} and a video, expected one start of the clip. "
+            "Fix: leave one of them out."
+        )
 
 
 def find_problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProblem]:
@@ -286,11 +371,13 @@ def clip_id(request: ClipRequest, model_digest: str, sampler_version: str) -> st
 
     Returns:
         32 hex digits: blake2b-128 of the canonical JSON of the resolved request without its
-        `metadata` (which changes no pixel), the model digest and the sampler version.
+        `metadata` (which changes no pixel) and without what it leaves to the defaults of
+        `LONG_CLIP_FIELDS`, the model digest and the sampler version.
     """
     values = request.__dict__.copy()
     name, prompt, seed = values.pop("id"), values.pop("prompt"), values.pop("seed")
     del values["metadata"]
+    values["prompts"] = tuple((entry.at_s, entry.prompt) for entry in request.prompts)
     # As bytes, because 0.0 and -0.0 are equal and have different names.
     key = marshal.dumps((model_digest, sampler_version, *values.values()), _WITHOUT_REFERENCES)
     pieces = _pieces.get(key)
@@ -303,6 +390,18 @@ def clip_id(request: ClipRequest, model_digest: str, sampler_version: str) -> st
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+LONG_CLIP_FIELDS = (
+    "extension",
+    "chunk_frames",
+    "context_frames",
+    "context_noise",
+    "async_steps",
+    "anchor",
+    "prompts",
+    "image",
+    "video",
+    "loop",
+)
 _OWN = ("id", "prompt", "seed")  # what nearly every row has to itself, in canonical order
 _MAX_PIECES = 1024
 _WITHOUT_REFERENCES = 2  # a version of marshal whose bytes depend on the values alone
@@ -313,7 +412,9 @@ _quoted = json.encoder.encode_basestring_ascii
 def _canonical(request: ClipRequest, model_digest: str, sampler_version: str) -> list[str]:
     """The canonical JSON of what a clip id names, cut where the values of `_OWN` belong."""
     mark = secrets.token_hex(16)
-    values = request.model_dump(mode="json", exclude={"metadata"})
+    fields = ClipRequest.model_fields
+    unsaid = {n for n in LONG_CLIP_FIELDS if getattr(request, n) == fields[n].default}
+    values = request.model_dump(mode="json", exclude={"metadata", *unsaid})
     content = {
         "request": values | dict.fromkeys(_OWN, mark),
         "model": model_digest,

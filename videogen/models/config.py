@@ -38,7 +38,20 @@ class VAEConfig:
         return 8
 
     def latent_frames(self, num_frames: int) -> int:
-        return (num_frames - 1) // self.time_factor + 1
+        """Latent frames that hold at least `num_frames` frames."""
+        return -(-(num_frames - 1) // self.time_factor) + 1
+
+    def frames(self, latent_frames: int) -> int:
+        """Frames of the first `latent_frames` latent frames of a clip."""
+        return max(0, self.time_factor * (latent_frames - 1) + 1)
+
+    @property
+    def decoder_past(self) -> int:
+        """Latent frames before one that its frames depend on: each tap of a kernel looks back."""
+        latent, half, full = self.decoder_blocks
+        taps = 2 * 2  # two stages of a block, two past frames each
+        halves = 2 + taps * half  # at two frames per latent frame, with the second upsampling
+        return 2 + 2 + taps * latent + -(-halves // 2) + -(-taps * full // self.time_factor)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,19 @@ class ModelPreset:
                 f"dit.text_width: got {self.dit.text_width}, expected {self.text.width}, "
                 f"the text.width of '{self.name}'."
             )
-        self.spec().check_size(self.clip.num_frames, self.clip.height, self.clip.width)
+        self._check_clip()
+
+    def _check_clip(self) -> None:
+        size = self.clip
+        self.spec().check_size(size.num_frames, size.height, size.width)
+        whole = self.vae.frames(self.vae.latent_frames(size.num_frames))
+        if size.num_frames != whole:
+            factor = self.vae.time_factor
+            raise ConfigError(
+                f"clip.num_frames: got {size.num_frames}, expected {factor}n+1 "
+                f"({whole - factor}, {whole}), because the VAE compresses time by {factor} and "
+                "trains on whole latent frames."
+            )
 
     def spec(self) -> ModelSpec:
         """The description of a model of this size before training: latents not yet measured."""

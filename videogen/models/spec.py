@@ -48,7 +48,7 @@ class ModelSpec:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Shape `c t h w` of the latents of a clip of legal size."""
+        """Shape `c t h w` of the latents of a clip; the last may hold frames beyond its end."""
         side = self.vae.space_factor
         return (
             self.vae.latent_channels,
@@ -58,19 +58,11 @@ class ModelSpec:
         )
 
     def check_size(self, num_frames: int, height: int, width: int) -> None:
-        """Raise unless the model can make clips of this size.
+        """Raise unless the model can make clips of this size; any number of frames is fine.
 
         Raises:
             InvalidRequestError: names the field, why, and the nearest legal values.
         """
-        factor = self.vae.time_factor
-        if (num_frames - 1) % factor:
-            below = num_frames - (num_frames - 1) % factor
-            legal = [n for n in (below, below + factor, below + 2 * factor) if n >= 1]
-            raise InvalidRequestError(
-                f"num_frames: got {num_frames}, expected {factor}n+1 "
-                f"({', '.join(map(str, legal))}), because the VAE compresses time by {factor}."
-            )
         patch = self.dit.patch
         for name, size, cells in (("height", height, patch[1]), ("width", width, patch[2])):
             self._check_side(name, size, self.vae.space_factor * cells)

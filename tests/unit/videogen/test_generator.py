@@ -82,16 +82,18 @@ def test_frames_stream_in_small_chunks(pipe: VideoGenerator) -> None:
     assert np.array_equal(np.concatenate(chunks), clip.to_array())
 
 
-def test_a_longer_clip_starts_from_the_same_noise(pipe: VideoGenerator) -> None:
-    short, long = (pipe.resolve(prompt="red", seed=9, num_frames=n) for n in (5, 13))
-    a, b = pipe._noise(short, "initial"), pipe._noise(long, "initial")
-    assert torch.equal(a, b[:, :, : a.shape[2]])
+def test_a_longer_clip_starts_as_the_window_alone(pipe: VideoGenerator) -> None:
+    short, long = (pipe.resolve(id="a", prompt="red", seed=9, num_frames=n) for n in (5, 13))
+    a, b = pipe.denoise(short), pipe.denoise(long)
+    assert (a.shape[1], b.shape[1]) == (2, 4)
+    assert torch.equal(a, b[:, :2])
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"num_frames": 80}, r"num_frames: got 80, expected 4n\+1"),
+        ({"num_frames": 0}, "num_frames: got 0"),
+        ({"chunk_frames": 80}, r"chunk_frames: got 80, expected 4n\+1 of at least 5 \(77, 81\)"),
         ({"guidance_scale": float("nan")}, "guidance_scale"),
         ({"seed": -1}, "seed"),
         ({"id": "../../x"}, "id"),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from videogen.errors import InvalidRequestError
 from videogen.requests import (
+    LONG_CLIP_FIELDS,
     SAMPLERS,
     ClipRequest,
     FieldProblem,
@@ -187,8 +188,10 @@ def test_clip_id_is_the_request_the_model_and_the_sampler() -> None:
 
 def plain_clip_id(request: ClipRequest, model_digest: str, sampler_version: str) -> str:
     """What `clip_id` is by definition."""
+    fields = ClipRequest.model_fields
+    unsaid = {n for n in LONG_CLIP_FIELDS if getattr(request, n) == fields[n].default}
     content = {
-        "request": request.model_dump(mode="json", exclude={"metadata"}),
+        "request": request.model_dump(mode="json", exclude={"metadata", *unsaid}),
         "model": model_digest,
         "sampler_version": sampler_version,
     }

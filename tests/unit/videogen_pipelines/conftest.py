@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from videogen.defaults import SAMPLER_VERSION
 from videogen.errors import MediaError
 from videogen.requests import ClipRequest, clip_id
 from videogen.storage import LocalStorage
@@ -15,7 +16,6 @@ from videogen_pipelines.commit import ClipFile
 from videogen_pipelines.sidecar import ModelStamp, Provenance, Timings
 
 MODEL = ModelStamp(name="tiny", digest="d" * 64)
-SAMPLER_VERSION = "1"
 
 
 class FakeClips:

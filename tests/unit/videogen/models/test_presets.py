@@ -81,7 +81,7 @@ def test_parts_that_do_not_fit_are_refused():
 
 def test_an_illegal_clip_is_refused_with_the_legal_ones():
     preset = PRESETS["small"]
-    with pytest.raises(ValueError, match=r"num_frames: got 32, expected 4n\+1 \(29, 33"):
+    with pytest.raises(ValueError, match=r"clip.num_frames: got 32, expected 4n\+1 \(29, 33\)"):
         dataclasses.replace(preset, clip=dataclasses.replace(preset.clip, num_frames=32))
 
 

@@ -1,0 +1,172 @@
+"""Which latent frames of a clip are made together, and given which: decided before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from videogen.errors import InvalidRequestError
+from videogen.models.spec import ModelSpec
+from videogen.requests import ClipRequest
+
+Method = Literal["none", "overlap", "cached", "windows"]
+DEFAULT_CHUNK_FRAMES = 17
+"""The window of a model that recommends no size."""
+DEFAULT_CONTEXT_NOISE = 0.1
+MAX_STRETCH = 2
+"""How many windows long a clip made in one piece may be (Zhao et al. 2502.15894)."""
+LOOP_LATENTS = 2
+"""Latent frames from the start of a clip that its last chunk is given to lead up to."""
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """How a clip is made; everything but `context_noise` and `anchor` in latent frames or steps."""
+
+    method: Method
+    num_latents: int
+    window: int
+    """Latent frames that are denoised together at most."""
+    context: int
+    """Latent frames made before that the next ones are given."""
+    context_noise: float
+    """Level in [0, 1] of the noise on them."""
+    async_steps: int
+    anchor: float
+    ahead: int
+    """Latent frames of the clip's start that the last chunk leads up to."""
+
+    def size(self, first: int) -> int:
+        """Latent frames of the chunk that starts with latent frame `first`."""
+        left = self.num_latents - first
+        most = self.window - min(first, self.context)
+        if not self.ahead:
+            return min(left, most)
+        last = self.window - self.context - self.ahead
+        if first and left <= last:
+            return left
+        kept_back = max(1, min(last, left // 2))
+        return max(1 + self.ahead if first == 0 else 1, min(most, left - kept_back))
+
+    def num_chunks(self, given: int = 0) -> int:
+        """Chunks of the clip; `given` latent frames at its start are part of the first."""
+        count, first = 0, given
+        while first < self.num_latents:
+            first += self.size(first)
+            count += 1
+        return count
+
+
+def plan_clip(spec: ModelSpec, request: ClipRequest) -> ClipPlan:
+    """Decide how a model makes a clip.
+
+    Raises:
+        InvalidRequestError: the model cannot do what is asked for; says why and what it can do.
+    """
+    spec.check_size(request.num_frames, request.height, request.width)
+    num_latents = spec.vae.latent_frames(request.num_frames)
+    window = _window(spec, request)
+    context = _context(spec, request, window)
+    method = _method(spec, request, num_latents, window)
+    _check_options(request, method)
+    if request.loop:
+        _check_loop(spec, request, window, context, num_latents)
+    noise = request.context_noise
+    return ClipPlan(
+        method=method,
+        num_latents=num_latents,
+        window=num_latents if method == "none" else window,
+        context=context,
+        context_noise=DEFAULT_CONTEXT_NOISE if noise is None else noise,
+        async_steps=request.async_steps,
+        anchor=request.anchor,
+        ahead=LOOP_LATENTS if request.loop else 0,
+    )
+
+
+def _window(spec: ModelSpec, request: ClipRequest) -> int:
+    recommended = spec.sampling.get("chunk_frames") or spec.sampling.get("num_frames")
+    frames = request.chunk_frames or recommended or DEFAULT_CHUNK_FRAMES
+    factor = spec.vae.time_factor
+    if (frames - 1) % factor or frames == 1:
+        below = max(factor + 1, frames - (frames - 1) % factor)
+        raise InvalidRequestError(
+            f"chunk_frames: got {frames}, expected {factor}n+1 of at least {factor + 1} "
+            f"({below}, {below + factor}), because the VAE compresses time by {factor}."
+        )
+    return spec.vae.latent_frames(frames)
+
+
+def _context(spec: ModelSpec, request: ClipRequest, window: int) -> int:
+    if request.context_frames is None:
+        return max(1, (window - 1) // 2)
+    factor = spec.vae.time_factor
+    context = -(-request.context_frames // factor)
+    if context >= window:
+        raise InvalidRequestError(
+            f"context_frames: got {request.context_frames}, expected at most "
+            f"{factor * (window - 1)}, because the window is {spec.vae.frames(window)} frames. "
+            "Fix: use fewer, or a larger chunk_frames."
+        )
+    return context
+
+
+def _method(spec: ModelSpec, request: ClipRequest, num_latents: int, window: int) -> Method:
+    asked = request.extension
+    if asked == "cached" and not (spec.dit.causal and spec.dit.attention == "factorized"):
+        raise InvalidRequestError(
+            f"extension: got 'cached' for {spec.name}, expected a model whose attention across "
+            "frames is factorized and looks only back (dit.causal), because what it has seen is "
+            "kept. Fix: use 'overlap'."
+        )
+    if asked == "none" and num_latents > MAX_STRETCH * window:
+        most = spec.vae.frames(MAX_STRETCH * window)
+        raise InvalidRequestError(
+            f"num_frames: got {request.num_frames}, expected at most {most} with extension 'none', "
+            f"{MAX_STRETCH} times the window of {spec.vae.frames(window)} frames. "
+            "Fix: use extension 'auto'."
+        )
+    fits = num_latents <= window and not (request.loop or request.image or request.video)
+    if fits and asked != "cached":
+        return "none"
+    return "overlap" if asked == "auto" else asked
+
+
+def _check_options(request: ClipRequest, method: Method) -> None:
+    only_overlap = {
+        "image": request.image is not None,
+        "video": request.video is not None,
+        "loop": request.loop,
+        "async_steps": request.async_steps > 0 and method != "none",
+    }
+    for name, is_asked in only_overlap.items():
+        if is_asked and method != "overlap":
+            raise InvalidRequestError(
+                f"{name}: got {getattr(request, name)!r} with extension '{request.extension}', "
+                "expected 'auto' or 'overlap'. Fix: leave extension out."
+            )
+    if request.async_steps and request.sampler not in ("euler", "ddim"):
+        raise InvalidRequestError(
+            f"async_steps: got {request.async_steps} with sampler '{request.sampler}', expected "
+            "euler or ddim, because frames stand at different steps. Fix: use sampler euler."
+        )
+
+
+def _check_loop(
+    spec: ModelSpec, request: ClipRequest, window: int, context: int, num_latents: int
+) -> None:
+    factor, given = spec.vae.time_factor, context + LOOP_LATENTS
+    if window <= given:
+        raise InvalidRequestError(
+            f"loop: got a window of {window} latent frames and {given} given ones, expected room "
+            f"for new ones. Fix: use chunk_frames {spec.vae.frames(given + 2)} or larger, or "
+            "fewer context_frames."
+        )
+    least = spec.vae.frames(LOOP_LATENTS + 2)
+    if request.num_frames < least or request.num_frames % factor > 1:
+        below = max(least + factor - 1, request.num_frames - request.num_frames % factor)
+        raise InvalidRequestError(
+            f"num_frames: got {request.num_frames}, expected a multiple of {factor}, or one more, "
+            f"of at least {least} ({below}, {below + 1}, {below + factor}) with loop, because the "
+            f"VAE compresses time by {factor}."
+        )

@@ -1,0 +1,136 @@
+"""`LatentSampler`: denoises stretches of one clip's latents, whatever is known beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from videogen.diffusion.denoiser import Denoiser, as_denoiser
+from videogen.diffusion.guidance import Halves, interval_sigmas, with_guidance
+from videogen.diffusion.process import NoisePath, RectifiedFlow, VariancePreserving
+from videogen.diffusion.schedules import flow_sigmas, linear_betas, vp_sigmas
+from videogen.diffusion.solvers import SOLVERS
+from videogen.errors import NonFiniteError
+from videogen.extension.prompts import PromptSchedule
+from videogen.models.spec import ModelSpec
+from videogen.models.weights import Model
+from videogen.requests import ClipRequest
+from videogen.seeds import frame_noise
+
+OnStep = Callable[[int, int], None]
+Wrap = Callable[[Denoiser], Denoiser]
+
+
+@dataclass(frozen=True)
+class LatentSampler:
+    """One model and one request."""
+
+    model: Model
+    request: ClipRequest
+    device: torch.device
+    halves: Halves
+
+    @cached_property
+    def path(self) -> NoisePath:
+        return noise_path(self.model.spec)
+
+    @cached_property
+    def sigmas(self) -> Tensor:
+        return schedule(self.request, self.path)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.dit.parameters()).dtype
+
+    @cached_property
+    def _prompts(self) -> PromptSchedule:
+        return PromptSchedule.of(self.request, self.model.spec.vae)
+
+    def sample(
+        self,
+        first: int,
+        count: int,
+        wrap: Wrap = lambda denoiser: denoiser,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Latents `b c t h w`, b = 1, of the frames from `first` on, from noise.
+
+        Args:
+            wrap: put around the denoisers of both halves of guidance.
+            on_step: told (steps done, steps) after each step.
+
+        Raises:
+            NonFiniteError: the result holds NaN or infinity.
+        """
+        return self.solve(self.denoiser(first, count, wrap), first, count, on_step)
+
+    def solve(
+        self, denoiser: Denoiser, first: int, count: int, on_step: OnStep | None = None
+    ) -> Tensor:
+        """As `sample`, with a denoiser of one's own."""
+        request = self.request
+        latents = SOLVERS[request.sampler](
+            denoiser,
+            self.noise("initial", first, count),
+            self.sigmas,
+            path=self.path,
+            eta=request.eta,
+            noise=lambda step: self.noise(f"step-{step}", first, count),
+            callback=on_step,
+        )
+        return self.finite(latents)
+
+    def denoiser(self, first: int, count: int, wrap: Wrap = lambda denoiser: denoiser) -> Denoiser:
+        """The guided denoiser of the latent frames from `first` on."""
+        request = self.request
+        return with_guidance(
+            self._prompts.denoiser(lambda prompt: wrap(self._conditioned_on(prompt)), first, count),
+            wrap(self._conditioned_on(request.negative_prompt)),
+            request.guidance_scale,
+            rescale=request.guidance_rescale,
+            sigma_range=interval_sigmas(self.sigmas, request.guidance_interval),
+            halves=self.halves,
+        )
+
+    def noise(self, purpose: str, first: int, count: int) -> Tensor:
+        """Standard normal noise `b c t h w`, b = 1, of latent frames, as the model takes it."""
+        request = self.request
+        c, _, h, w = self.model.spec.latent_shape(1, request.height, request.width)
+        noise = frame_noise(request.seed, c, h, w, first, count, purpose)
+        return noise[None].to(self.device, self.dtype)
+
+    def finite(self, latents: Tensor) -> Tensor:
+        """Return `latents` if they are finite.
+
+        Raises:
+            NonFiniteError: they are not.
+        """
+        if not torch.isfinite(latents).all():
+            raise NonFiniteError(
+                f"{self.request.id}: got NaN or infinity in the latents, expected finite numbers. "
+                "Fix: lower guidance_scale, use more steps, or dtype float32."
+            )
+        return latents
+
+    def _conditioned_on(self, prompt: str) -> Denoiser:
+        model = self.model
+        text = model.text.encode([prompt])
+        return as_denoiser(model.dit, self.path, model.spec.prediction, text=text)
+
+
+def noise_path(spec: ModelSpec) -> NoisePath:
+    """The forward process a model was trained with."""
+    if spec.prediction == "flow":
+        return RectifiedFlow()
+    return VariancePreserving.from_betas(linear_betas())
+
+
+def schedule(request: ClipRequest, path: NoisePath) -> Tensor:
+    """Sigmas of a request, n + 1 falling values ending in 0; `flow_shift` shifts flow models."""
+    if isinstance(path, VariancePreserving):
+        return vp_sigmas(path, request.num_inference_steps)
+    return flow_sigmas(request.num_inference_steps, request.flow_shift)
