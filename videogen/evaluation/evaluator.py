@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZE_PX = 128
 MIN_SIZE_PX = 32
+FOLLOW_MOTION = frozenset({"pair", "triple"})
+"""Probes that look at frames a lag apart; the others look at adjacent ones."""
 
 
 class Evaluator:
@@ -200,6 +202,6 @@ def _obstacle(metric: Metric, evaluator: Evaluator, timeline: Timeline) -> str:
     """Why a metric cannot be computed; empty if it can."""
     if not evaluator.runs(metric):
         return f"needs weights.{metric.weights}: {wanted(metric.weights)}"
-    # What follows motion looks whole lags apart.
-    least = (metric.min_frames - 1) * timeline.lag + 1
+    step = timeline.lag if FOLLOW_MOTION & set(metric.probes) else 1
+    least = (metric.min_frames - 1) * step + 1
     return f"needs {least} frames" if timeline.num_frames < least else ""

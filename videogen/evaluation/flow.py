@@ -33,6 +33,16 @@ def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
+def lengths(flow: np.ndarray) -> np.ndarray:
+    """float32 `h w`: length of every vector of `h w (x, y)`."""
+    return cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
+
+
+def mean_channels(image: np.ndarray) -> np.ndarray:
+    """float32 `h w` from float32 `h w (r, g, b)`."""
+    return cv2.transform(image, np.full((1, 3), 1 / 3, np.float32))
+
+
 @dataclass(frozen=True)
 class FlowPair:
     """Flow from an earlier to a later frame, and back."""
@@ -44,14 +54,14 @@ class FlowPair:
     def visible(self) -> np.ndarray:
         """bool `h w` of the earlier frame: pixels found again by going there and back."""
         returned = warp(self.backward, self.forward)
-        gap = ((self.forward + returned) ** 2).sum(axis=-1)
-        length = (self.forward**2).sum(axis=-1) + (returned**2).sum(axis=-1)
+        gap = lengths(self.forward + returned) ** 2
+        length = self.speed**2 + lengths(returned) ** 2
         return gap <= OCCLUSION_SLOPE * length + OCCLUSION_OFFSET
 
     @cached_property
     def speed(self) -> np.ndarray:
         """float32 `h w`: length of the forward flow in pixels."""
-        return np.sqrt((self.forward**2).sum(axis=-1))
+        return lengths(self.forward)
 
 
 def flow_between(earlier: np.ndarray, later: np.ndarray) -> FlowPair:

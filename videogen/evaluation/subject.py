@@ -61,7 +61,7 @@ def segment(lab: np.ndarray) -> Segmentation:
         weighted = design * weight[:, None]
         normal = weighted.T @ design + 1e-3 * np.eye(6, dtype=np.float32)
         fitted = design @ np.linalg.solve(normal, weighted.T @ pixels)
-        distance = np.sqrt(((pixels - fitted) ** 2).sum(axis=1))
+        distance = _norm(pixels - fitted)
         weight = 1 / (1 + (distance / OUTLIER_DELTA_E) ** 2) ** 2
     low, high = SUBJECT_DELTA_E
     mask = np.clip((distance - low) / (high - low), 0, 1)
@@ -75,9 +75,14 @@ def segment(lab: np.ndarray) -> Segmentation:
     )
 
 
+def _norm(rows: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("pc,pc->p", rows, rows))
+
+
 def _weighted_mean(pixels: np.ndarray, weight: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     total = float(weight.sum())
-    return weight @ pixels / total if total > 1 else otherwise
+    # einsum, not BLAS: the sum may not depend on the number of threads.
+    return np.einsum("p,pc->c", weight, pixels) / total if total > 1 else otherwise
 
 
 @dataclass(frozen=True)

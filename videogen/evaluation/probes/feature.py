@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from videogen.evaluation.flow import mean_channels
 from videogen.evaluation.frames import FrameView
 from videogen.evaluation.window import Window
 
@@ -74,7 +75,7 @@ def _flow_histogram(flow: np.ndarray, side: int) -> np.ndarray:
 
 
 def _change_histogram(earlier: FrameView, later: FrameView) -> np.ndarray:
-    change = np.abs(later.unit - earlier.unit).mean(axis=2)
+    change = mean_channels(cv2.absdiff(later.unit, earlier.unit))
     counts = np.bincount(np.digitize(change, CHANGE_EDGES).ravel(), minlength=5)
     return np.sqrt(counts / change.size)
 

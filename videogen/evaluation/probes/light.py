@@ -38,13 +38,13 @@ class LightProbe:
         frame = window.now
         native = cv2.cvtColor(frame.native, cv2.COLOR_RGB2GRAY).astype(np.float32)
         return {
-            "luma": float(frame.lab[..., 0].mean()),
+            "luma": cv2.mean(frame.lab)[0],
             **_parts(frame),
             "sharpness": sharpness(frame.grey),
             "noise": noise(native),
             "blockiness": blockiness(native),
             "colourfulness": colourfulness(frame.unit),
-            "clipped": float(((frame.native == 0) | (frame.native == 255)).mean()),
+            "clipped": clipped(frame.native),
         }
 
 
@@ -92,6 +92,12 @@ def _border_excess(grey: np.ndarray) -> float:
     if not at_border.any() or at_border.all():
         return 0.0
     return float(steps[at_border].mean() - steps[~at_border].mean())
+
+
+def clipped(frame: np.ndarray) -> float:
+    """Share of values of a uint8 image that are 0 or 255."""
+    inside = cv2.inRange(frame.reshape(-1, 1), 1, 254)  # type: ignore[call-overload]
+    return 1 - cv2.countNonZero(inside) / frame.size
 
 
 def colourfulness(rgb: np.ndarray) -> float:

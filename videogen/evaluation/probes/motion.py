@@ -7,7 +7,14 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from videogen.evaluation.flow import FlowPair, camera_motion, midpoint, warp
+from videogen.evaluation.flow import (
+    FlowPair,
+    camera_motion,
+    lengths,
+    mean_channels,
+    midpoint,
+    warp,
+)
 from videogen.evaluation.frames import FrameView, resize
 from videogen.evaluation.window import Window
 
@@ -44,14 +51,14 @@ class PairProbe:
 
 def _appearance(earlier: FrameView, later: FrameView, flow: FlowPair) -> dict[str, float]:
     signed = warp(later.unit, flow.forward) - earlier.unit
-    left = np.abs(signed).mean(axis=2)
-    plain = np.abs(later.unit - earlier.unit).mean(axis=2)
+    left = mean_channels(np.abs(signed))
+    plain = mean_channels(cv2.absdiff(later.unit, earlier.unit))
     visible = flow.visible
     total = float(visible.sum())
     return {
         "residual": float(left[visible].mean()) if total else float(left.mean()),
         "residual_all": float(left.mean()),
-        "flicker_tile": _largest_tile(signed.mean(axis=2), visible),
+        "flicker_tile": _largest_tile(mean_channels(signed), visible),
         "occluded": 1 - total / visible.size,
         "explained": _explained(plain, left),
     }
@@ -79,8 +86,8 @@ def _speeds(flow: FlowPair, side: int) -> dict[str, float]:
     return {
         "speed": float(flow.speed.mean()) / side,
         "speed_top": _top_mean(flow.speed) / side,
-        "camera": float(np.sqrt((camera**2).sum(axis=2)).mean()) / side,
-        "object": _top_mean(np.sqrt((own**2).sum(axis=2))) / side,
+        "camera": float(lengths(camera).mean()) / side,
+        "object": _top_mean(lengths(own)) / side,
     }
 
 
@@ -101,7 +108,7 @@ class TripleProbe:
         if first is None or middle is None:
             return {}
         wide = window.flow(first, last)
-        error = cv2.absdiff(midpoint(first.unit, last.unit, wide), middle.unit).mean(axis=2)
+        error = mean_channels(cv2.absdiff(midpoint(first.unit, last.unit, wide), middle.unit))
         into, out = window.flow(first, middle), window.flow(middle, last)
         return {
             "interpolation": float(error.mean()),
@@ -112,7 +119,7 @@ class TripleProbe:
 
 def _acceleration(into: FlowPair, out: FlowPair) -> float:
     """‖F2∘F1 - F1‖ over (‖F1‖ + ‖F2‖)/2, where the first frame's pixels stay visible."""
-    gap = np.sqrt(((warp(out.forward, into.forward) - into.forward) ** 2).sum(axis=2))
+    gap = lengths(warp(out.forward, into.forward) - into.forward)
     visible = into.visible
     if not visible.any():
         visible = np.ones_like(visible)
