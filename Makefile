@@ -6,6 +6,7 @@ OUT ?= out/demo
 PYTEST_ARGS ?=
 BENCH_PROMPTS ?= examples/prompts.txt
 SOAK_ARGS ?=
+TESTS := not gpu and not benchmark
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -13,7 +14,7 @@ SOURCES := videogen cluster pipelines scripts tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lint-style lint-format lint-types lint-layers format bench soak \
+.PHONY: help setup demo test lint lint-style lint-format lint-types lint-layers format bench chaos soak \
 	constraints clean
 
 help: ## list the targets
@@ -35,8 +36,15 @@ demo: setup ## make clips from examples/prompts.jsonl and look at them
 	$(BIN)/videogen generate examples/prompts.jsonl --out $(OUT)
 	$(BIN)/videogen show $(OUT)
 
+# Tests that start Ray want the machine for themselves; the others run side by side before them.
+# Both parts run even if the first fails. Status 5 says that nothing was chosen from a part.
 test: setup ## run the tests (PYTEST_ARGS="-k storage" to choose)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "$(TESTS) and not cluster" -n 2 --dist loadfile $(PYTEST_ARGS); \
+	first=$$?; \
+	$(BIN)/python -m pytest -m "$(TESTS) and cluster" $(PYTEST_ARGS); \
+	second=$$?; \
+	test $$first$$second != 55 || exit 5; \
+	for status in $$first $$second; do test $$status = 5 || test $$status = 0 || exit $$status; done
 
 lint: lint-style lint-format lint-types lint-layers ## check style, types and layering (-k: all of them)
 
@@ -62,6 +70,9 @@ bench: setup ## measure time and memory on this machine
 	$(BIN)/python scripts/bench_gangs.py
 	$(BIN)/python scripts/bench_orchestrator.py
 	$(BIN)/python scripts/bench_sharding.py
+
+chaos: setup ## run the chaos tests in full length (make test runs them shorter)
+	$(BIN)/python -m pytest tests/chaos --thorough $(PYTEST_ARGS)
 
 soak: setup ## kill, stop and starve a run for twenty minutes (SOAK_ARGS="--minutes 60")
 	$(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)

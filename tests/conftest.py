@@ -26,10 +26,25 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several of us share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A failure has to come back on the next run, so examples are derived from the test, not drawn.
 # Wall-clock deadlines say more about a busy machine than about the code.
 hypothesis.settings.register_profile("videogen", derandomize=True, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "videogen"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough", action="store_true", help="chaos tests: more clips, and ten kills for a few"
+    )
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether chaos tests are as long as what they show is stated for; minutes more."""
+    return request.config.getoption("--thorough")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,8 +44,9 @@ class RayNodes:
         """Kill a node's raylet and everything on it, as a machine that loses its power."""
         self._ask("kill", node=node)
 
-    def alive_nodes(self) -> list[str]:
-        return self._ask("alive")["nodes"]
+    def remove_node(self, node: str) -> None:
+        """Have a node leave in good order, which everybody knows at once."""
+        self._ask("remove", node=node)
 
     def leaks(self) -> dict[str, list[str]]:
         """Placement groups and actors that no job should have left behind."""
@@ -113,8 +114,9 @@ def _serve(num_cpus: float) -> None:
         cluster.remove_node(nodes.pop(node), allow_graceful=False)
         return {}
 
-    def alive() -> dict[str, Any]:
-        return {"nodes": [node["NodeID"] for node in ray.nodes() if node["Alive"]]}
+    def remove(node: str) -> dict[str, Any]:
+        cluster.remove_node(nodes.pop(node), allow_graceful=True)
+        return {}
 
     def leaks() -> dict[str, Any]:
         groups = placement_group_table().values()
@@ -124,7 +126,7 @@ def _serve(num_cpus: float) -> None:
             "actors": [a["ActorClassName"] for a in actors if a["State"] != "DEAD"],
         }
 
-    commands = {"add": add, "kill": kill, "alive": alive, "leaks": leaks}
+    commands = {"add": add, "kill": kill, "remove": remove, "leaks": leaks}
 
     def say(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer) + "\n")

@@ -38,6 +38,9 @@ class Run:
         assert ended.code == 0, f"{ended.out}\n{ended.err}"
         return json.loads(ended.out)
 
+    def num_rows(self) -> int:
+        return len(self.manifest.read_text().splitlines())
+
     def committed(self) -> int:
         return sum(1 for _ in committed_ids(self.storage))
 

@@ -176,7 +176,7 @@ def test_a_machine_that_is_to_leave_ends_what_it_has_and_gets_no_more(
     start: Callable[..., ToyRun], nodes: RayNodes
 ):
     leaving = nodes.add_node()
-    run = start(count=45, payload=SECOND)
+    run = start(count=30, payload=SECOND)
     run.wait_until(lambda: len(run.said("gang_ready")) == 3)
     command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node"]
     reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
@@ -189,7 +189,7 @@ def test_a_machine_that_is_to_leave_ends_what_it_has_and_gets_no_more(
     end = run.end()
     (loss,) = run.said("gang_lost")
     assert (loss["error_class"], loss["node"]) == ("preemption", leaving)
-    assert (end["completed"], end["redone"]) == (45, 0)
+    assert (end["completed"], end["redone"]) == (30, 0)
     assert len(run.said("gang_retired")) == 1
     nodes.kill_node(leaving)
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.cluster]
 
 POISON = 'raise ImportError("a package of the user\'s own folder was imported instead of ours")\n'
 SECRET = "planted-secret-access-key"
-CLIPS = 20
+CLIPS = 12
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def videogen(
 
 @pytest.fixture
 def submission(tmp_path: Path, tiny_model: Path, head: Head) -> list[Any]:
-    """Arguments of a run that takes half a minute on one core."""
+    """Arguments of a run that takes a quarter of a minute on one core."""
     rows = [
         {"id": f"clip-{index:02d}", "prompt": "a red circle", "num_inference_steps": 200}
         for index in range(CLIPS)
