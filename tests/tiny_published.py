@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,31 @@ WAN_SCHEDULER: dict[str, Any] = {
     "use_flow_sigmas": True,
     "flow_shift": 3.0,
 }
+LATTE_SIZE: dict[str, Any] = {
+    "num_attention_heads": 3,
+    "attention_head_dim": 12,
+    "in_channels": 4,
+    "out_channels": 8,
+    "num_layers": 2,
+    "cross_attention_dim": 36,
+    "attention_bias": True,
+    "sample_size": 8,
+    "patch_size": 2,
+    "activation_fn": "gelu-approximate",
+    "num_embeds_ada_norm": 1000,
+    "norm_type": "ada_norm_single",
+    "norm_elementwise_affine": False,
+    "norm_eps": 1e-6,
+    "caption_channels": 20,
+    "video_length": 5,
+}
+IMAGE_VAE_SIZE: dict[str, Any] = {
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "block_out_channels": [32, 32, 64],
+    "layers_per_block": 2,
+    "latent_channels": 4,
+}
+DDIM: dict[str, Any] = {"clip_sample": False, "beta_start": 1e-4, "beta_end": 0.02}
 
 
 def draw(module: Any, seed: int = 0, gain: float = 1.0) -> Any:
@@ -103,9 +129,8 @@ def wan_pipeline(
         scheduler: a scheduler of diffusers; None is UniPC as published.
         shard: largest size of a weight file.
     """
-    import diffusers
-    import transformers
-
+    diffusers: Any = importlib.import_module("diffusers")
+    transformers: Any = importlib.import_module("transformers")
     size = WAN_SIZE | (WAN_IMAGE if image else {})
     if num_pictures > 1:
         size |= {"pos_embed_seq_len": num_pictures * CLIP_TOKENS}
@@ -125,6 +150,32 @@ def wan_pipeline(
         parts |= {"image_encoder": draw(encoder, seed=4), "image_processor": clip_processor()}
     pipeline = kind(**parts)
     pipeline.save_pretrained(folder, max_shard_size=shard)
+    return pipeline
+
+
+def latte_pipeline(folder: Path, *, across_frames: bool = False, scheduler: Any = None) -> Any:
+    """Write a tiny Latte pipeline to `folder` and return it.
+
+    Args:
+        across_frames: decode with the VAE whose decoder works across frames; both are written.
+        scheduler: a scheduler of diffusers; None is DDIM.
+    """
+    diffusers: Any = importlib.import_module("diffusers")
+    transformers: Any = importlib.import_module("transformers")
+    up = {"up_block_types": ["UpDecoderBlock2D"] * 3}
+    alone = draw(diffusers.AutoencoderKL(**IMAGE_VAE_SIZE, **up), seed=2)
+    together = draw(diffusers.AutoencoderKLTemporalDecoder(**IMAGE_VAE_SIZE), seed=3)
+    pipeline = diffusers.LattePipeline(
+        tokenizer=t5_tokenizer(folder / "tokenizer"),
+        text_encoder=draw(transformers.T5EncoderModel(transformers.T5Config(**T5_SIZE))),
+        transformer=draw(diffusers.LatteTransformer3DModel(**LATTE_SIZE), seed=1),
+        vae=alone,
+        scheduler=scheduler or diffusers.DDIMScheduler(**DDIM),
+    )
+    pipeline.save_pretrained(folder)
+    together.save_pretrained(folder / "vae_temporal_decoder")
+    if across_frames:
+        pipeline.vae = together
     return pipeline
 
 

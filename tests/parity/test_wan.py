@@ -16,7 +16,7 @@ from videogen.models.wan.transformer import FirstFrame, WanTransformer
 from videogen.models.wan.vae import WanVAE
 from videogen.models.wan.vae_config import WanVAEConfig
 
-diffusers = pytest.importorskip("diffusers")
+diffusers: Any = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.parity
 
 TOLERANCE = 1e-5

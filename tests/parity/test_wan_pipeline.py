@@ -22,7 +22,7 @@ from videogen.models.image_transformers import read_preparation
 from videogen.models.wan.folder import WanModel, load_wan
 from videogen.models.wan.transformer import FirstFrame
 
-diffusers = pytest.importorskip("diffusers")
+diffusers: Any = pytest.importorskip("diffusers")
 pytestmark = [
     pytest.mark.parity,
     # numpy's, about how diffusers copies tensors

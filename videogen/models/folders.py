@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,7 +118,11 @@ def _sha256(path: Path) -> str:
 
 
 def check_weights(
-    module: nn.Module, folder: Path, files: list[Path], ignored: Collection[str] = ()
+    module: nn.Module,
+    folder: Path,
+    files: list[Path],
+    ignored: Collection[str] = (),
+    rename: Callable[[str], str] = str,
 ) -> None:
     """Raise unless names and shapes in `files` are those of `module`, reading only headers.
 
@@ -129,9 +133,10 @@ def check_weights(
     for path in files:
         with _opened(path) as weights:
             for key in weights.keys():  # noqa: SIM118 (not a mapping)
-                if key in found:
-                    raise WeightsError(f"{path}: got '{key}' a second time, expected it once.")
-                found[key] = weights.get_slice(key).get_shape()
+                name = rename(key)
+                if name in found:
+                    raise WeightsError(f"{path}: got '{name}' a second time, expected it once.")
+                found[name] = weights.get_slice(key).get_shape()
     known = {k: shape for k, shape in found.items() if not k.endswith(tuple(ignored))}
     problems = misfits({k: v.shape for k, v in module.state_dict().items()}, known)
     if problems:
@@ -148,6 +153,7 @@ def load_component(
     dtype: torch.dtype = torch.float32,
     float32_parts: Collection[str] = (),
     ignored: Collection[str] = (),
+    rename: Callable[[str], str] = str,
 ) -> None:
     """Fill `module` (on the meta device) from a component folder, and set it to evaluation.
 
@@ -155,17 +161,18 @@ def load_component(
         dtype: of floating-point weights.
         float32_parts: parts of names between dots that are kept in float32.
         ignored: ends of keys that files may hold beside those of the module.
+        rename: from a key of the file to the module's.
 
     Raises:
         WeightsError: see `weight_files` and `check_weights`.
     """
     files = weight_files(folder)
-    check_weights(module, folder, files, ignored)
+    check_weights(module, folder, files, ignored, rename)
     for path in files:
         with _opened(path) as weights:
             keys = [k for k in weights.keys() if not k.endswith(tuple(ignored))]  # noqa: SIM118
             tensors = {
-                key: _placed(
+                rename(key): _placed(
                     weights.get_tensor(key),
                     device,
                     torch.float32 if set(key.split(".")) & set(float32_parts) else dtype,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -42,6 +42,24 @@ class TextEncoder(Protocol):
     def encode(self, prompts: Sequence[str]) -> TextEmbedding:
         """Encode prompts; the empty prompt is the unconditional one."""
         ...
+
+
+@runtime_checkable
+class PairEncoder(Protocol):
+    """An encoder for which the unconditional prompt depends on the conditional one."""
+
+    def encode_pair(self, prompt: str, negative: str) -> tuple[TextEmbedding, TextEmbedding]:
+        """Encode what a clip is to show and what it is not to show."""
+        ...
+
+
+def encode_pair(
+    encoder: TextEncoder, prompt: str, negative: str
+) -> tuple[TextEmbedding, TextEmbedding]:
+    """Encode the two prompts of classifier-free guidance, each of batch 1."""
+    if isinstance(encoder, PairEncoder):
+        return encoder.encode_pair(prompt, negative)
+    return encoder.encode([prompt]), encoder.encode([negative])
 
 
 def split_words(prompt: str) -> list[str]:

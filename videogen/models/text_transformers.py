@@ -77,6 +77,22 @@ class TransformersText(nn.Module):
             truncated=truncated,
         )
 
+    @torch.no_grad()
+    def encode_with_padding(self, prompt: str) -> Tensor:
+        """Tokens `1 max_tokens d` of a prompt that the encoder is given with its padding.
+
+        What stands at the padding depends on the prompt; some models were trained to see it.
+        """
+        said = self.tokenizer(
+            self.clean(prompt),
+            padding="max_length",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        ).to(next(self.model.parameters()).device)
+        outputs = self.model(input_ids=said["input_ids"], attention_mask=said["attention_mask"])
+        return outputs.last_hidden_state
+
     def _tokenize(self, prompts: Sequence[str]) -> tuple[list[Tensor], tuple[bool, ...]]:
         device = next(self.model.parameters()).device
         whole = [self.tokenizer(prompt, verbose=False)["input_ids"] for prompt in prompts]

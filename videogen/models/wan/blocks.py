@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from videogen.models.attention import attention
 from videogen.models.blocks import Axis
 from videogen.models.rope import rotate_neighbours
+from videogen.models.sublayers import FeedForward, modulated
 from videogen.models.wan.config import WanConfig
 
 Rotations = tuple[Tensor, Tensor]
@@ -91,32 +91,6 @@ class WanCrossAttention(_Attention):
         return self.to_out[0](rearrange(mixed, "b n (t s) k -> b t s (n k)", t=t, s=s))
 
 
-class Projection(nn.Module):
-    """A linear layer and a GELU, in the place that published layouts call `proj`."""
-
-    def __init__(self, in_width: int, out_width: int, approximate: str = "tanh") -> None:
-        super().__init__()
-        self.proj = nn.Linear(in_width, out_width)
-        self.approximate = approximate
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(self.proj(x), approximate=self.approximate)
-
-
-class FeedForward(nn.Module):
-    """Two linear layers around a GELU; `net.1` is the place of a dropout without weights."""
-
-    def __init__(
-        self, width: int, inner: int, out_width: int | None = None, approximate: str = "tanh"
-    ) -> None:
-        super().__init__()
-        rise = Projection(width, inner, approximate)
-        self.net = nn.ModuleList([rise, nn.Identity(), nn.Linear(inner, out_width or width)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net[2](self.net[0](x))
-
-
 class WanBlock(nn.Module):
     """Self-attention, cross-attention, MLP; the first and the last shifted, scaled and gated."""
 
@@ -141,9 +115,3 @@ class WanBlock(nn.Module):
         x = x + self.attn2(self.norm2(x.float()).to(x.dtype), context)
         risen = self.ffn(modulated(x, late_shift, late_scale, self.eps))
         return torch.addcmul(x.float(), risen.float(), late_gate).to(x.dtype)
-
-
-def modulated(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
-    """Layer norm of tokens `b t s d`, scaled and shifted by `b t 1 d`, in the dtype of `x`."""
-    normed = F.layer_norm(x.float(), x.shape[-1:], eps=eps)
-    return torch.addcmul(shift, normed, 1 + scale).to(x.dtype)

@@ -7,30 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videogen.models.embeddings import sinusoids
-from videogen.models.wan.blocks import FeedForward
+from videogen.models.sublayers import FeedForward, TextProjection, TimeMLP
 from videogen.models.wan.config import WanConfig
-
-
-class TimeMLP(nn.Module):
-    """Two linear layers around a SiLU."""
-
-    def __init__(self, in_width: int, width: int) -> None:
-        super().__init__()
-        self.linear_1, self.linear_2 = nn.Linear(in_width, width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear_2(F.silu(self.linear_1(x)))
-
-
-class TextProjection(nn.Module):
-    """Two linear layers around a GELU."""
-
-    def __init__(self, in_width: int, width: int) -> None:
-        super().__init__()
-        self.linear_1, self.linear_2 = nn.Linear(in_width, width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear_2(F.gelu(self.linear_1(x), approximate="tanh"))
 
 
 class ImageProjection(nn.Module):

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from videogen.config import to_plain
-from videogen.errors import ConfigError, InvalidRequestError
+from videogen.errors import ConfigError
 from videogen.models.config import TextConfig
 from videogen.models.folders import file_digests, load_component, read_config, read_json
 from videogen.models.image_transformers import CLIPImageEncoder, load_image_encoder
 from videogen.models.meta import on_meta
+from videogen.models.sizes import check_sides
 from videogen.models.text import TextEncoder
 from videogen.models.text_transformers import load_text_encoder
 from videogen.models.wan.config import WanConfig
@@ -104,16 +105,7 @@ class WanSpec:
         Raises:
             InvalidRequestError: names the field, why, and the nearest legal values.
         """
-        patch = self.dit.patch_size
-        for name, size, cells in (("height", height, patch[1]), ("width", width, patch[2])):
-            multiple = self.vae.space_factor * cells
-            if size % multiple or size < multiple:
-                below = max(multiple, size - size % multiple)
-                raise InvalidRequestError(
-                    f"{name}: got {size}, expected a multiple of {multiple} ({below}, "
-                    f"{below + multiple}), because the VAE compresses space by "
-                    f"{self.vae.space_factor} and the DiT takes patches of {cells}."
-                )
+        check_sides(height, width, self.vae.space_factor, self.dit.patch_size[1:])
 
 
 @dataclass(frozen=True)

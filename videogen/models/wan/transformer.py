@@ -13,13 +13,13 @@ from videogen.errors import InvalidRequestError
 from videogen.models.embeddings import patchify
 from videogen.models.layout import Layout, Stream
 from videogen.models.rope import rope_angles
+from videogen.models.sublayers import modulated
 from videogen.models.text import TextEmbedding
 from videogen.models.wan.blocks import (
     WanBlock,
     WanContext,
     WanCrossAttention,
     WanSelfAttention,
-    modulated,
 )
 from videogen.models.wan.config import WanConfig
 from videogen.models.wan.embeddings import WanConditions
