@@ -55,6 +55,8 @@ FAULTS = (
     Fault("motion.smoothness", lambda clip: 1 - motion.smoothness(clip).value, 0.02, 0.08),
     Fault("motion.acceleration", lambda clip: motion.acceleration(clip).value, 1.0, 2.0, 0.3),
     Fault("motion.stutter", lambda clip: motion.stutter(clip).value, 0.3, 0.9),
+    Fault("motion.skip", lambda clip: motion.skip(clip).value, 1.2, 4.0, 0.5),
+    Fault("motion.camera_shake", lambda clip: motion.camera_shake(clip).value, 0.5, 4.0),
     Fault("cut.jump", lambda clip: cuts.jump(clip).value, 8.0, 40.0),
     Fault("seam.step", lambda clip: cuts.seam(clip).value, 0.1, 0.8),
     Fault("consistency.subject", lambda clip: 1 - consistency.subject(clip).value, 0.3, 0.9),

@@ -9,7 +9,8 @@ from videogen.evaluation.signals import Timeline
 
 DUPLICATE = 1.5 / 255
 """A frame repeats the one before when no tile of an 8x8 grid changed more on average."""
-STUTTER_LONGEST_S = 0.25
+SKIP_REACH = 3
+SKIP_FLOOR = 0.002
 DYNAMIC_SPEED = 6 / 256
 DYNAMIC_FPS = 8.0
 
@@ -91,6 +92,25 @@ def stutter(clip: Timeline) -> Score:
     return Score(mean(curve), curve)
 
 
+def skip(clip: Timeline) -> Score:
+    """log2 of the largest change between frames over the median of the six around it."""
+    change = clip["change"][1:]
+    padded = np.pad(change, SKIP_REACH, constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * SKIP_REACH + 1).copy()
+    around[:, SKIP_REACH] = np.nan
+    usual = np.nanmedian(around, axis=1)
+    curve = np.log2((change + SKIP_FLOOR) / (usual + SKIP_FLOOR))
+    return Score(float(curve.max()), np.concatenate([[np.nan], curve]).astype(np.float32))
+
+
+def camera_shake(clip: Timeline) -> Score:
+    """How much the camera's displacement changes from pair to pair, % of the shorter side."""
+    path = np.stack([clip["camera_x"], clip["camera_y"]], axis=-1)
+    curve = np.full(len(path), np.nan, np.float32)
+    curve[clip.lag :] = 100 * np.linalg.norm(path[clip.lag :] - path[: -clip.lag], axis=1)
+    return Score(mean(curve), curve)
+
+
 METRICS = (
     Metric(
         "motion.amount", "info", "%/s", ("pair",), amount, backend=DIS, min_frames=2,
@@ -127,5 +147,13 @@ METRICS = (
     Metric(
         "motion.stutter", "lower", "0-1", ("change",), stutter, min_frames=4,
         about="How unevenly the picture advances from frame to frame.",
+    ),
+    Metric(
+        "motion.skip", "lower", "log2", ("change",), skip, min_frames=5,
+        about="The largest change between frames against those around it: frames are missing.",
+    ),
+    Metric(
+        "motion.camera_shake", "lower", "%", ("pair",), camera_shake, backend=DIS, min_frames=3,
+        about="How much the camera's displacement changes from one pair of frames to the next.",
     ),
 )  # fmt: skip

@@ -37,6 +37,8 @@ class PairProbe:
         "speed",
         "speed_top",
         "camera",
+        "camera_x",
+        "camera_y",
         "object",
     )
     delay_lags = 0
@@ -87,6 +89,8 @@ def _speeds(flow: FlowPair, side: int) -> dict[str, float]:
         "speed": float(flow.speed.mean()) / side,
         "speed_top": _top_mean(flow.speed) / side,
         "camera": float(lengths(camera).mean()) / side,
+        "camera_x": cv2.mean(camera)[0] / side,
+        "camera_y": cv2.mean(camera)[1] / side,
         "object": _top_mean(lengths(own)) / side,
     }
 

@@ -11,6 +11,8 @@ from videogen.shapes import WORLDS, Scene, render, sample_scene
 FPS = 12.0
 SIZES_PX = (64, 96)
 NUM_FRAMES = (17, 25)
+ENDING = ("grow", "shrink")
+"""Motions that come to rest after about 17 frames."""
 
 
 @dataclass(frozen=True)
@@ -41,5 +43,7 @@ def moves(scene: Scene) -> bool:
 def _render(scene: Scene, index: int) -> CleanClip:
     size = SIZES_PX[index % len(SIZES_PX)]
     num_frames = NUM_FRAMES[index // len(SIZES_PX) % len(NUM_FRAMES)]
+    if any(spec.motion in ENDING for spec in scene.objects):
+        num_frames = min(NUM_FRAMES)
     motion = "+".join(spec.motion for spec in scene.objects)
     return CleanClip(f"rendered-{index:03d}-{motion}", render(scene, num_frames, size, size), FPS)

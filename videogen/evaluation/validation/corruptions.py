@@ -172,8 +172,8 @@ def jitter(frames: np.ndarray, amount: float, rng: np.random.Generator) -> np.nd
 CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption("flicker", flicker, (0.01, 0.03, 0.08, 0.2), "flicker.luma", "gain"),
     Corruption("flicker_local", flicker_local, (0.02, 0.05, 0.12, 0.3), "flicker.local", "gain"),
-    Corruption("shuffle", shuffle, (0.1, 0.25, 0.5, 1.0), "motion.stutter", "share"),
-    Corruption("drop", drop, (1, 2, 3, 5), "cut.jump", "frames"),
+    Corruption("shuffle", shuffle, (0.1, 0.25, 0.5, 1.0), "motion.smoothness", "share"),
+    Corruption("drop", drop, (1, 2, 3, 5), "motion.skip", "frames"),
     Corruption("duplicate", duplicate, (0.1, 0.2, 0.35, 0.5), "motion.freeze", "share"),
     Corruption("freeze", freeze, (0.15, 0.3, 0.5, 0.8), "motion.freeze", "share"),
     Corruption("identity_swap", identity_swap, (30, 60, 110, 180), "consistency.subject", "°"),
@@ -183,5 +183,5 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption("blur_drift", blur_drift, (0.005, 0.01, 0.02, 0.04), "drift.sharpness", "side"),
     Corruption("saturation_drift", saturation_drift, (0.2, 0.4, 0.6, 0.9), "drift.saturation", "1"),
     Corruption("seam", seam, (2, 5, 12, 30), "seam.step", "levels"),
-    Corruption("jitter", jitter, (0.01, 0.02, 0.04, 0.08), "motion.acceleration", "side"),
+    Corruption("jitter", jitter, (0.01, 0.02, 0.04, 0.08), "motion.camera_shake", "side"),
 )

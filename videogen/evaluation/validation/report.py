@@ -54,6 +54,7 @@ class Validation:
         cells: by corruption, then by metric.
         caught_by: the metric that has to catch each corruption.
         raised: by treatment, the share of moving clips whose score rose, and by how much at most.
+        scores: by treatment, the mean score at each grade; "clean" has one.
         highest_impostor, lowest_clean: the best score of a clip that is no honest motion, and the
             worst of a clean one.
     """
@@ -62,6 +63,7 @@ class Validation:
     cells: dict[str, dict[str, Cell]]
     caught_by: dict[str, str]
     raised: dict[str, tuple[float, float]]
+    scores: dict[str, list[float]]
     highest_impostor: float
     lowest_clean: float
     missed: list[str] = field(default_factory=list)
@@ -125,6 +127,7 @@ def summarise(rows: Iterable[Row]) -> Validation:
         cells=cells,
         caught_by=caught_by,
         raised={name: _raised(name, table) for name in treatments},
+        scores={name: _mean_scores(name, table) for name in [CLEAN, *treatments]},
         highest_impostor=max(scores),
         lowest_clean=min(values[SCORE] for values in clean),
         missed=[name for name, metric in caught_by.items() if not cells[name][metric].auc >= 0.95],
@@ -154,6 +157,11 @@ def _cell(
     severe = [v for grade in GRADES if grade >= SEVERE_GRADE for v in bad[grade]]
     every = [v for grade in GRADES for v in bad[grade]]
     return Cell(float(np.mean(correlations)), auc(base, severe), auc(base, every))
+
+
+def _mean_scores(name: str, table: _Table) -> list[float]:
+    grades = sorted({grade for clip in table.values() for grade in clip[name]})
+    return [float(np.mean([clip[name][g][SCORE] for clip in table.values()])) for g in grades]
 
 
 def _raised(name: str, table: _Table) -> tuple[float, float]:
