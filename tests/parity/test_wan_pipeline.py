@@ -43,7 +43,7 @@ def picture() -> np.ndarray:
     """Uint8 `h w c`."""
     rng = np.random.default_rng(0)
     smooth = rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(smooth).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(smooth).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
 
 
 def their_run(pipeline: Any, **extra: Any) -> tuple[list[Tensor], Tensor]:
