@@ -107,14 +107,14 @@ def test_a_missing_shard_is_named(tmp_path, tensors):
 def test_an_index_leads_nowhere_else(tmp_path, tensors, name):
     index = write_shards(tmp_path, tensors)
     index.write_text(json.dumps({"weight_map": {"linear.weight": name}}))
-    with pytest.raises(WeightsError, match="expected \\*.safetensors beside it"):
+    with pytest.raises(WeightsError, match=r"expected \*.safetensors beside it"):
         weight_files(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"weight_map": {}}', '{"weight_map": 3}'])
 def test_a_broken_index_is_an_error(tmp_path, tensors, content):
     write_shards(tmp_path, tensors).write_text(content)
-    with pytest.raises(WeightsError, match="index.json"):
+    with pytest.raises(WeightsError, match=r"index.json"):
         weight_files(tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_pickles_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("folder", ["", "nowhere"])
 def test_no_weights_at_all(tmp_path, folder):
-    with pytest.raises(WeightsError, match="missing. Fix: copy or download the whole folder"):
+    with pytest.raises(WeightsError, match=r"missing. Fix: copy or download the whole folder"):
         weight_files(tmp_path / folder)
 
 
@@ -160,7 +160,7 @@ def test_a_key_in_two_shards_is_an_error(tmp_path, tensors):
     save_file(tensors, tmp_path / "a.safetensors")
     save_file(tensors, tmp_path / "b.safetensors")
     files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    with pytest.raises(WeightsError, match="b.safetensors: got '.*' a second time"):
+    with pytest.raises(WeightsError, match=r"b.safetensors: got '.*' a second time"):
         check_weights(empty(), tmp_path, files)
 
 
@@ -196,7 +196,7 @@ def test_an_unreadable_config_is_named(tmp_path, content):
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(WeightsError, match="config.json"):
+    with pytest.raises(WeightsError, match=r"config.json"):
         read_json(path)
 
 
