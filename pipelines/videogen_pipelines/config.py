@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from videogen.config import apply_overrides, blame, check_schema, load_yaml
 from videogen.errors import ConfigError
@@ -19,6 +20,27 @@ PACKAGE_DEFAULTS = "package defaults"
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+_CONDITION = re.compile(r"\s*(>=|<=|>|<)\s*([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)\s*")
+
+
+def split_condition(text: str) -> tuple[str, float]:
+    """Read ">= 0.8" as (">=", 0.8).
+
+    Raises:
+        ValueError: it is no such condition.
+    """
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"got {text!r}, expected a condition such as '>= 0.8' or '< 0.2'")
+    return match[1], float(match[2])
+
+
+def _check_condition(text: str) -> str:
+    split_condition(text)
+    return text
+
+
+Condition = Annotated[str, AfterValidator(_check_condition)]
 
 
 class _Section(BaseModel):
@@ -111,6 +133,33 @@ class ClusterSection(_Section):
     that this is, or else one of our own on this machine."""
 
 
+class EvaluateSection(_Section):
+    """How clips are scored, and which are good enough."""
+
+    metrics: list[str] | None = None
+    """Metrics or families, such as coherence.score or drift; null is the default set."""
+    size: Annotated[int, Field(ge=32, le=1024)] = 128
+    """Shorter side in pixels that frames are brought to; scores of other sizes do not compare."""
+    weights: dict[str, str] = {}
+    """Local folders of pretrained networks by kind: clip, dinov2, dino."""
+    device: Annotated[str, Field(min_length=1)] = "cpu"
+    """Where those networks run."""
+    during: bool = False
+    """Score each clip while it is made, from the frames before they are encoded."""
+    accept: dict[str, Condition] = {}
+    """What a clip must reach, such as {coherence.score: ">= 0.8"}; one that does not is made again
+    with another seed."""
+    max_tries: Count = 3
+    """How often in all a clip is made until it is accepted."""
+    on_reject: Literal["keep", "fail"] = "keep"
+    """What becomes of a clip without an accepted try: its best one is kept, or it fails."""
+
+    @property
+    def scores_clips(self) -> bool:
+        """Whether clips are scored while they are made."""
+        return self.during or bool(self.accept)
+
+
 class RunConfig(_Section):
     """The configuration of one run, every field resolved except `sampling` (see there)."""
 
@@ -120,6 +169,7 @@ class RunConfig(_Section):
     """Over the model's recommended values and under what a manifest's row says."""
     output: OutputSection = OutputSection()
     cluster: ClusterSection = ClusterSection()
+    evaluate: EvaluateSection = EvaluateSection()
 
     def resolved(self) -> dict[str, Any]:
         """JSON-ready values of all fields; what `sampling` leaves to the model is left out."""

@@ -9,6 +9,7 @@ from videogen.errors import ConfigError
 from videogen_cluster.listener import Listener
 from videogen_cluster.scheduler import Limits
 from videogen_cluster.session import Cluster, ray_session
+from videogen_cluster.workload import Workload
 from videogen_pipelines.clip_workload import GenerateWorkload
 from videogen_pipelines.config import RunConfig
 from videogen_pipelines.job import Job
@@ -32,16 +33,37 @@ def run_on_ray(job: Job, items: Items, listener: Listener) -> bool:
         ConfigError: the cluster is smaller than the configuration asks for.
         ClusterError: Ray cannot be started or joined, or gangs keep failing.
     """
-    with ray_session(job.config.cluster.address) as cluster:
+    return run_workload(GenerateWorkload(job.settings()), job.config, items, listener)
+
+
+def run_workload(
+    workload: Workload,
+    config: RunConfig,
+    items: Items,
+    listener: Listener,
+    max_gangs: int | None = None,
+) -> bool:
+    """Run any workload on the gangs that a configuration describes; see `run_on_ray`.
+
+    Args:
+        config: `model.device` and the section `cluster` count.
+        max_gangs: for work of one core: where `cluster.gangs` is "auto", a gang for each core of
+            the cluster, at most so many.
+    """
+    with ray_session(config.cluster.address) as cluster:
+        if max_gangs is not None and config.cluster.gangs == "auto":
+            gangs = max(1, min(max_gangs, int(cluster.cpus)))
+            section = config.cluster.model_copy(update={"gangs": gangs})
+            config = config.model_copy(update={"cluster": section})
         # Importing these imports Ray, which reads the environment that the session has set.
         from videogen_cluster.driver import Driver, EngineOptions
         from videogen_cluster.interrupts import drain_on_signal
 
-        section = job.config.cluster
+        section = config.cluster
         limits = Limits(max_attempts=section.max_attempts, max_gang_deaths=section.max_gang_deaths)
         options = EngineOptions(limits, section.hang_timeout_s, section.setup_timeout_s)
-        layout = _layout(job.config, cluster)
-        driver = Driver(GenerateWorkload(job.settings()), layout, cluster, options, listener)
+        layout = _layout(config, cluster)
+        driver = Driver(workload, layout, cluster, options, listener)
         with drain_on_signal(driver.stop):
             return driver.run(items).interrupted
 

@@ -14,6 +14,7 @@ import typer
 from videogen_pipelines.cli import errors
 from videogen_pipelines.cli.cancel import cancel
 from videogen_pipelines.cli.doctor import doctor
+from videogen_pipelines.cli.evaluate import evaluate
 from videogen_pipelines.cli.generate import generate
 from videogen_pipelines.cli.logs import logs
 from videogen_pipelines.cli.models import models
@@ -40,6 +41,7 @@ app.command()(cancel)
 app.command()(retry)
 app.command()(verify)
 app.command()(show)
+app.command()(evaluate)
 app.command()(models)
 app.command()(plan)
 app.command()(doctor)

@@ -1,0 +1,116 @@
+"""`videogen evaluate RUN_OR_FOLDER`: how coherent clips are over time, clip by clip and in all."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from videogen_pipelines.cli.errors import INTERRUPTED, OK, SOME_FAILED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from videogen_pipelines.evaluation.evaluate import EvaluationOutcome
+
+SHOWN_FAILURES = 10
+
+
+def evaluate(
+    clips: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_FOLDER", help="The output of 'videogen generate', or any videos."
+        ),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", "-o", help="Where metrics/ goes; else beside the clips.", show_default=False
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", "-m", help="A metric or a family such as drift; repeatable."),
+    ] = None,
+    gangs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that score side by side.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join: auto, host:6379, ray://host:10001.")
+    ] = None,
+    config: Annotated[str | None, typer.Option("--config", "-c", help="A YAML file.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A value of the configuration: evaluate.size=96; repeatable."),
+    ] = None,
+    log_interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between progress lines outside a terminal.")
+    ] = 10.0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Score the clips of a run, or of any folder, without downloading anything.
+
+    Writes metrics/clips.parquet (a row per clip), curves and metrics/summary.json. The same command
+    continues what was interrupted. Ends with 1 if a clip could not be scored.
+
+    Example: videogen evaluate out
+
+    Example: videogen evaluate s3://bucket/videos --out scores --metric coherence --metric motion
+    """
+    from rich.console import Console
+
+    from videogen_pipelines.cli.generate import check_code
+    from videogen_pipelines.config import override
+    from videogen_pipelines.evaluation.evaluate import evaluate as evaluate_clips
+    from videogen_pipelines.evaluation.job import EvaluationJob
+
+    check_code()
+    named = {
+        "evaluate.metrics": metrics or None,
+        "cluster.gangs": gangs,
+        "cluster.address": address,
+    }
+    flags = [override(path, value) for path, value in named.items() if value is not None]
+    job = EvaluationJob.check(clips, out, config, [*(overrides or []), *flags])
+    progress = Console(stderr=True)
+    try:
+        outcome = evaluate_clips(job, progress, log_interval)
+    except KeyboardInterrupt:
+        progress.print("stopped at once; the same command continues")
+        raise typer.Exit(INTERRUPTED) from None
+    code = {"complete": OK, "some_failed": SOME_FAILED, "interrupted": INTERRUPTED}[outcome.state]
+    if json:
+        typer.echo(json_module.dumps({**outcome.to_dict(), "exit_code": code}, indent=2))
+    else:
+        show(outcome, Console())
+    raise typer.Exit(code)
+
+
+def show(outcome: EvaluationOutcome, console: Console) -> None:
+    """Print the table and how it ended."""
+    from videogen_pipelines.evaluation.summary import summary_table
+
+    if outcome.summary is None:
+        console.print(f"interrupted after {outcome.scored_now:,} clips; the same command continues")
+        return
+    console.print(summary_table(outcome.summary, f"{outcome.uri} · {outcome.clips:,} clips"))
+    for why, names in _skipped(outcome.summary["skipped"]).items():
+        line = f"skipped {', '.join(names)}: {why}"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    for name, why in list(outcome.failures.items())[:SHOWN_FAILURES]:
+        console.print(f"failed {name}: {why}", soft_wrap=True, markup=False)
+    if outcome.frames_now:
+        speed = outcome.frames_now / outcome.elapsed_s
+        console.print(f"{outcome.frames_now:,} frames in {outcome.elapsed_s:.1f} s, {speed:,.0f}/s")
+    console.print(f"{outcome.uri}/metrics/clips.parquet, summary.json", soft_wrap=True)
+
+
+def _skipped(skipped: dict[str, dict[str, int]]) -> dict[str, list[str]]:
+    """The metrics without numbers by what most of their clips lack."""
+    found: dict[str, list[str]] = {}
+    for name, why in skipped.items():
+        reason, count = max(why.items(), key=lambda item: item[1])
+        found.setdefault(f"{count:,} clips: {reason}", []).append(name)
+    return found

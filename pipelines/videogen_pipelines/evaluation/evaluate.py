@@ -1,0 +1,203 @@
+"""The program `evaluate`: every clip that has no score gets one, then all are added up.
+
+It keeps nothing that storage does not have: kill it and the same command continues.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from videogen_cluster.listener import Listener
+from videogen_cluster.scheduler import Completed, DeadLettered
+from videogen_pipelines.engine import Items, run_workload
+from videogen_pipelines.evaluation.columns import ScoredClip, row_of, schema_of, table_of
+from videogen_pipelines.evaluation.job import EvaluationJob
+from videogen_pipelines.evaluation.settings import versions
+from videogen_pipelines.evaluation.store import METRICS_PREFIX
+from videogen_pipelines.evaluation.summary import MetricSummary
+from videogen_pipelines.evaluation.workload import EvaluateWorkload
+from videogen_pipelines.progress import Progress
+from videogen_pipelines.redact import redact
+from videogen_pipelines.run_listener import RunListener, ScreenListener
+
+State = Literal["complete", "some_failed", "interrupted"]
+Engine = Callable[[EvaluationJob, Items, Listener, int], bool]
+"""Scores items, tells the listener, and returns whether it was stopped with some left."""
+
+CLIPS_KEY = f"{METRICS_PREFIX}clips.parquet"
+SUMMARY_KEY = f"{METRICS_PREFIX}summary.json"
+LOCK = ".lock-evaluate"
+_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class EvaluationOutcome:
+    """How an evaluation ended; `summary` is what `summary.json` says, None if interrupted."""
+
+    state: State
+    uri: str
+    clips: int
+    scored_now: int
+    frames_now: int
+    elapsed_s: float
+    failures: Mapping[str, str]
+    summary: dict[str, Any] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only."""
+        return {
+            "state": self.state,
+            "out": self.uri,
+            "clips": self.clips,
+            "scored_now": self.scored_now,
+            "frames_now": self.frames_now,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "failures": dict(self.failures),
+            "summary": self.summary,
+        }
+
+
+@dataclass
+class ScoreListener(Listener):
+    """Counts what was scored and remembers what could not be."""
+
+    scored: int = 0
+    frames: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def completed(self, decision: Completed) -> None:
+        self.scored += 1
+        self.frames += int(decision.record.get("num_frames", 0))
+
+    def dead_lettered(self, decision: DeadLettered) -> None:
+        failure = decision.failure
+        self.failures[decision.item_id] = redact(f"{failure.error_class}: {failure.message}")
+
+
+def score_on_ray(job: EvaluationJob, items: Items, listener: Listener, to_do: int) -> bool:
+    """Score `items` on a Ray of our own, or on the cluster that the configuration names.
+
+    Raises:
+        ConfigError: the cluster is smaller than the configuration asks for.
+        ClusterError: Ray cannot be started or joined, or gangs keep failing.
+    """
+    return run_workload(EvaluateWorkload(job.task()), job.config, items, listener, to_do)
+
+
+def evaluate(
+    job: EvaluationJob,
+    console: Console,
+    log_interval_s: float = 10.0,
+    engine: Engine = score_on_ray,
+) -> EvaluationOutcome:
+    """Score all clips of a job to the end, or until it is interrupted.
+
+    Raises:
+        StorageError: a storage fails, or another process evaluates there.
+        ConfigError: the cluster is smaller than the configuration asks for.
+        ClusterError: Ray cannot be started or joined, or gangs keep failing.
+    """
+    started = time.monotonic()
+    heard = ScoreListener()
+    with job.out.lock(LOCK):
+        scored = job.store.listed()
+        to_do = sum(1 for _ in job.items(scored))
+        progress = Progress(to_do, console, log_interval_s)
+        progress.say(f"{to_do:,} clips to score, {len(job.source.ids) - to_do:,} done already")
+        listener = RunListener([heard, ScreenListener(progress)])
+        interrupted = False
+        with progress if to_do else nullcontext():
+            if to_do:
+                interrupted = engine(job, job.items(scored), listener, to_do)
+        summary = None if interrupted else aggregate(job, heard.failures)
+    state: State = "some_failed" if heard.failures else "complete"
+    return EvaluationOutcome(
+        state="interrupted" if interrupted else state,
+        uri=job.out.uri,
+        clips=len(job.source.ids),
+        scored_now=heard.scored,
+        frames_now=heard.frames,
+        elapsed_s=time.monotonic() - started,
+        failures=heard.failures,
+        summary=summary,
+    )
+
+
+def aggregate(job: EvaluationJob, failures: Mapping[str, str]) -> dict[str, Any]:
+    """Write `metrics/clips.parquet` and `metrics/summary.json` from the scores that are stored.
+
+    Args:
+        failures: why clips have no score, by id.
+
+    Returns:
+        What the summary says.
+
+    Raises:
+        StorageError: a storage failed, or a score is damaged.
+    """
+    names = [metric.name for metric in job.evaluator.metrics]
+    schema = schema_of(names)
+    numbers = MetricSummary(job.evaluator.metrics)
+    counts = {"scored": 0, "failed": 0, "missing": 0}
+    with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
+        path = Path(folder) / "clips.parquet"
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in _batches(_scored(job, failures)):
+                rows = [row_of(scored) for scored in batch]
+                for scored, row in zip(batch, rows, strict=True):
+                    counts[row["status"]] += 1
+                    if scored.score is not None:
+                        numbers.add(scored.score)
+                writer.write_table(table_of(rows, schema))
+        job.out.put(CLIPS_KEY, path)
+    summary = {
+        **_heading(job, counts),
+        **numbers.to_dict(),
+        "failures": dict(sorted(failures.items())),
+    }
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    job.out.put(SUMMARY_KEY, text.encode())
+    return summary
+
+
+def _heading(job: EvaluationJob, counts: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "source": {"kind": job.source.kind, "uri": redact(job.source.storage.uri)},
+        "fingerprint": job.store.fingerprint,
+        "size": job.evaluator.size,
+        "versions": versions(),
+        "clips": len(job.source.ids),
+        **counts,
+    }
+
+
+def _scored(job: EvaluationJob, failures: Mapping[str, str]) -> Iterator[ScoredClip]:
+    """Every clip of the source with its score, in the order of the ids."""
+    for batch in _batches(job.source.clips()):
+        found = job.store.read([(clip.id, clip.version) for clip in batch])
+        for clip, score in zip(batch, found, strict=True):
+            yield ScoredClip(
+                clip,
+                score,
+                error=None if score else failures.get(clip.id),
+                score_key=job.store.score_key(clip.id, clip.version),
+                curves_key=job.store.curves_key(clip.id, clip.version),
+            )
+
+
+def _batches(source: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(source)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch
