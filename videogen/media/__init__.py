@@ -1,8 +1,9 @@
 """Media: encoding, decoding and checking video files.
 
 Write with `VideoWriter` (streaming) or `write_video`, read with `iter_video` (bounded memory) or
-`read_video`, look with `probe`, and prove a file whole with `verify_video`. Frames are RGB uint8
-`t h w c` everywhere. Names are loaded on first use, so importing this package alone needs no PyAV.
+`read_video`, look with `probe`, prove a file whole with `verify_video`, and put files end to end
+with `join_videos`. Frames are RGB uint8 `t h w c` everywhere. Names are loaded on first use, so
+importing this package alone needs no PyAV.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from videogen.media.codecs import CODECS, available_codecs
+    from videogen.media.join import join_videos
     from videogen.media.reader import iter_video, probe, read_video
     from videogen.media.spec import VideoInfo, VideoSpec
     from videogen.media.verify import verify_video
@@ -24,6 +26,7 @@ __all__ = [
     "VideoWriter",
     "available_codecs",
     "iter_video",
+    "join_videos",
     "probe",
     "read_video",
     "verify_video",
@@ -32,6 +35,7 @@ __all__ = [
 
 _HOMES = {
     "codecs": ("CODECS", "available_codecs"),
+    "join": ("join_videos",),
     "reader": ("iter_video", "probe", "read_video"),
     "spec": ("VideoInfo", "VideoSpec"),
     "verify": ("verify_video",),
