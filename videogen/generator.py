@@ -18,7 +18,7 @@ from videogen.clip import Clip
 from videogen.defaults import sampling_defaults
 from videogen.diffusion.guidance import Halves, one_by_one
 from videogen.extension.plan import plan_clip
-from videogen.extension.sampler import LatentSampler, OnStep
+from videogen.extension.sampler import LatentSampler, OnStep, Spread, in_turn
 from videogen.extension.start import check_no_start, usable_start
 from videogen.extension.state import Chunk, StreamState
 from videogen.extension.stream import rebuild_cache, stream_chunks
@@ -39,6 +39,7 @@ class VideoGenerator:
         self.spec = model.spec
         self.device = device
         self.halves: Halves = one_by_one
+        self.spread: Spread = in_turn
         self.defaults = sampling_defaults(model.spec.name, model.spec.sampling)
 
     def __call__(self, prompt: str, **fields: Any) -> Clip:
@@ -118,7 +119,7 @@ class VideoGenerator:
             InvalidRequestError: the state is that of another clip, or start does not fit.
             NonFiniteError: latents hold NaN or infinity.
         """
-        sampler = LatentSampler(self.model, request, self.device, self.halves)
+        sampler = LatentSampler(self.model, request, self.device, self.halves, self.spread)
         known = None if state is not None else self._encode_start(request, start)
         return stream_chunks(sampler, state, on_step, known)
 

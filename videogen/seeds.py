@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
 MAX_SEED = 2**63 - 1
+T = TypeVar("T")
 
 
 def _digest(*parts: object, size: int = 8) -> bytes:
@@ -37,6 +38,16 @@ def request_id_from_content(row: Mapping[str, Any], occurrence: int = 0) -> str:
     content = json.dumps(row, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
     name = _digest("id", content, size=8).hex()
     return name if occurrence == 0 else f"{name}-{occurrence + 1}"
+
+
+def shuffled(items: Sequence[T], seed: int, index: int) -> list[T]:
+    """`items` in an order that depends on (seed of the clip, index) alone."""
+    return [
+        item
+        for _, item in sorted(
+            enumerate(items), key=lambda pair: _digest("shuffle", seed, index, pair[0])
+        )
+    ]
 
 
 def frame_noise(

@@ -7,9 +7,12 @@ from typing import Protocol
 
 from torch import Tensor
 
+from videogen.extension.cached import cached_chunk
 from videogen.extension.overlap import overlap_chunk
 from videogen.extension.plan import ClipPlan
 from videogen.extension.sampler import LatentSampler, OnStep
+from videogen.extension.whole import whole_clip
+from videogen.extension.windows import windows_chunk
 from videogen.registry import Registry
 
 
@@ -38,5 +41,11 @@ class MakeChunk(Protocol):
 
 
 METHODS: Registry[MakeChunk] = Registry(
-    "extension", {"none": overlap_chunk, "overlap": overlap_chunk}
+    "extension",
+    {
+        "none": whole_clip,
+        "overlap": overlap_chunk,
+        "cached": cached_chunk,
+        "windows": windows_chunk,
+    },
 )

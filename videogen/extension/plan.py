@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from videogen.errors import InvalidRequestError
+from videogen.models.config import DiTConfig
 from videogen.models.spec import ModelSpec
 from videogen.requests import ClipRequest
 
@@ -27,6 +28,8 @@ class ClipPlan:
     num_latents: int
     window: int
     """Latent frames that are denoised together at most."""
+    trained: int
+    """Latent frames that the model makes well; `window` is more for a stretched clip."""
     context: int
     """Latent frames made before that the next ones are given."""
     context_noise: float
@@ -39,6 +42,8 @@ class ClipPlan:
     def size(self, first: int) -> int:
         """Latent frames of the chunk that starts with latent frame `first`."""
         left = self.num_latents - first
+        if self.method == "windows":
+            return left
         most = self.window - min(first, self.context)
         if not self.ahead:
             return min(left, most)
@@ -76,6 +81,7 @@ def plan_clip(spec: ModelSpec, request: ClipRequest) -> ClipPlan:
         method=method,
         num_latents=num_latents,
         window=num_latents if method == "none" else window,
+        trained=window,
         context=context,
         context_noise=DEFAULT_CONTEXT_NOISE if noise is None else noise,
         async_steps=request.async_steps,
@@ -129,7 +135,10 @@ def _method(spec: ModelSpec, request: ClipRequest, num_latents: int, window: int
     fits = num_latents <= window and not (request.loop or request.image or request.video)
     if fits and asked != "cached":
         return "none"
-    return "overlap" if asked == "auto" else asked
+    if asked == "auto":
+        # Other transformers take one noise level for all frames.
+        return "overlap" if isinstance(spec.dit, DiTConfig) else "windows"
+    return asked
 
 
 def _check_options(request: ClipRequest, method: Method) -> None:

@@ -55,6 +55,10 @@ class PromptSchedule:
             covered = covered + rows[-1]
         return torch.stack(rows[::-1])
 
+    def at(self, latent: int) -> str:
+        """The prompt that says most in a latent frame."""
+        return self.prompts[int(self.weights(latent, 1)[:, 0].argmax())]
+
     def denoiser(
         self, conditioned_on: Callable[[str], Denoiser], first: int, count: int
     ) -> Denoiser:

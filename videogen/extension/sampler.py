@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +25,13 @@ from videogen.seeds import frame_noise
 
 OnStep = Callable[[int, int], None]
 Wrap = Callable[[Denoiser], Denoiser]
+# Computes tensors of one shape, in any order and anywhere; all of them come back, in order.
+Spread = Callable[[Sequence[Callable[[], Tensor]]], list[Tensor]]
+
+
+def in_turn(tasks: Sequence[Callable[[], Tensor]]) -> list[Tensor]:
+    """Compute one after the other, here."""
+    return [task() for task in tasks]
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class LatentSampler:
     request: ClipRequest
     device: torch.device
     halves: Halves
+    spread: Spread = in_turn
 
     @cached_property
     def path(self) -> NoisePath:
@@ -47,7 +57,7 @@ class LatentSampler:
         return next(self.model.dit.parameters()).dtype
 
     @cached_property
-    def _prompts(self) -> PromptSchedule:
+    def prompts(self) -> PromptSchedule:
         return PromptSchedule.of(self.request, self.model.spec.vae)
 
     def sample(
@@ -69,13 +79,18 @@ class LatentSampler:
         return self.solve(self.denoiser(first, count, wrap), first, count, on_step)
 
     def solve(
-        self, denoiser: Denoiser, first: int, count: int, on_step: OnStep | None = None
+        self,
+        denoiser: Denoiser,
+        first: int,
+        count: int,
+        on_step: OnStep | None = None,
+        initial: Tensor | None = None,
     ) -> Tensor:
-        """As `sample`, with a denoiser of one's own."""
+        """As `sample`, with a denoiser, and if wanted initial noise, of one's own."""
         request = self.request
         latents = SOLVERS[request.sampler](
             denoiser,
-            self.noise("initial", first, count),
+            self.noise("initial", first, count) if initial is None else initial,
             self.sigmas,
             path=self.path,
             eta=request.eta,
@@ -84,17 +99,37 @@ class LatentSampler:
         )
         return self.finite(latents)
 
-    def denoiser(self, first: int, count: int, wrap: Wrap = lambda denoiser: denoiser) -> Denoiser:
-        """The guided denoiser of the latent frames from `first` on."""
+    def denoiser(
+        self,
+        first: int,
+        count: int,
+        wrap: Wrap = lambda denoiser: denoiser,
+        positive: Mapping[str, Any] = MappingProxyType({}),
+        negative: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Denoiser:
+        """The guided denoiser of the latent frames from `first` on.
+
+        Args:
+            wrap: see `sample`.
+            positive, negative: what the model is given beside the text in each half of guidance.
+        """
         request = self.request
         return with_guidance(
-            self._prompts.denoiser(lambda prompt: wrap(self._conditioned_on(prompt)), first, count),
-            wrap(self._conditioned_on(request.negative_prompt)),
+            self.prompts.denoiser(
+                lambda prompt: wrap(self.conditioned_on(prompt, **positive)), first, count
+            ),
+            wrap(self.conditioned_on(request.negative_prompt, **negative)),
             request.guidance_scale,
             rescale=request.guidance_rescale,
             sigma_range=interval_sigmas(self.sigmas, request.guidance_interval),
             halves=self.halves,
         )
+
+    def conditioned_on(self, prompt: str, **given: Any) -> Denoiser:
+        """The denoiser of one prompt; `given` goes to the model beside the text."""
+        model = self.model
+        text = model.text.encode([prompt])
+        return as_denoiser(model.dit, self.path, model.spec.prediction, text=text, **given)
 
     def noise(self, purpose: str, first: int, count: int) -> Tensor:
         """Standard normal noise `b c t h w`, b = 1, of latent frames, as the model takes it."""
@@ -115,11 +150,6 @@ class LatentSampler:
                 "Fix: lower guidance_scale, use more steps, or dtype float32."
             )
         return latents
-
-    def _conditioned_on(self, prompt: str) -> Denoiser:
-        model = self.model
-        text = model.text.encode([prompt])
-        return as_denoiser(model.dit, self.path, model.spec.prediction, text=text)
 
 
 def noise_path(spec: ModelSpec) -> NoisePath:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from videogen.models.attention import attention
 from videogen.models.config import DiTConfig
+from videogen.models.kv_cache import Past
 from videogen.models.rope import rotate
 
 Axis = Literal["space", "time", "spacetime"]
@@ -50,7 +51,12 @@ class SelfAttention(nn.Module):
         self.attend: Callable[..., Tensor] = attention
 
     def forward(
-        self, x: Tensor, angles: Tensor, mask: Tensor | None = None, causal: bool = False
+        self,
+        x: Tensor,
+        angles: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        past: Past | None = None,
     ) -> Tensor:
         """Attend along this axis.
 
@@ -59,13 +65,17 @@ class SelfAttention(nn.Module):
             angles: RoPE angles `t s k`.
             mask: bool `q k` for axis "spacetime"; True = attend.
             causal: see only the past; only for axis "time".
+            past: keys and values of frames before these; only for axis "time", b = 1.
         """
         b, t, s, _ = x.shape
         fold, unfold = _FOLDS[self.axis]
         q, k, v = (rearrange(part, fold, n=self.num_heads) for part in self.qkv(x).chunk(3, dim=-1))
         cosine, sine = self._rotations(angles, b, q.dtype)
-        q = rotate(self.q_norm(q), cosine, sine)
-        k = rotate(self.k_norm(k), cosine, sine)
+        q, k = rotate(self.q_norm(q), cosine, sine), self.k_norm(k)
+        if past is not None:
+            k, v = past.extend(k, v)
+            cosine, sine = self._rotations(past.angles, b, k.dtype)
+        k = rotate(k, cosine, sine)
         mixed = self.attend(q, k, v, mask, causal=causal, backend=self.backend)
         return self.out(rearrange(mixed, unfold, b=b, t=t, s=s))
 
@@ -157,10 +167,13 @@ class Block(nn.Module):
         text_mask: Tensor,
         angles: Tensor,
         mask: Tensor | None,
+        past: Past | None = None,
     ) -> Tensor:
         """Tokens `b t s d`, condition `b t d`, text `b l d`; `mask` `q k` for joint attention."""
         for layer in self.self_attentions:
-            along_time = layer.inner.axis == "time"  # pyright: ignore[reportAttributeAccessIssue]
-            x = layer(x, condition, angles, mask, self.causal and along_time)
+            if layer.inner.axis == "time":  # pyright: ignore[reportAttributeAccessIssue]
+                x = layer(x, condition, angles, mask, self.causal, past)
+            else:
+                x = layer(x, condition, angles, mask)
         x = x + self.cross_attention(F.layer_norm(x, x.shape[-1:]), text, text_mask)
         return self.mlp(x, condition)

@@ -6,6 +6,8 @@ along time the space share cancels.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -24,15 +26,19 @@ def rope_angles(
     head_width: int,
     theta: float,
     dtype: torch.dtype = torch.float32,
+    stretch: tuple[int, int] | None = None,
 ) -> Tensor:
     """Rotation angles `t (h w) k` in `dtype`, k = head_width / 2, of tokens on a grid.
 
     Args:
         frames: `t` positions in time, any real numbers.
         height, width: tokens per frame along h and w.
+        stretch: (frames trained on, frames at hand), see `stretched`.
     """
     device = frames.device
     time, rows, columns = (_frequencies(n, theta, device, dtype) for n in axis_pairs(head_width))
+    if stretch is not None:
+        time = stretched(time, *stretch)
     y = torch.arange(height, device=device, dtype=dtype)
     x = torch.arange(width, device=device, dtype=dtype)
     shape = (len(frames), height, width, -1)
@@ -50,6 +56,25 @@ def rope_angles(
 def _frequencies(pairs: int, theta: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     steps = torch.arange(pairs, device=device, dtype=dtype)
     return theta ** (-steps / max(1, pairs))
+
+
+def stretched(frequencies: Tensor, trained: int, length: int) -> Tensor:
+    """Frequencies along time for clips longer than those trained on (RIFLEx, 2502.15894).
+
+    The frequency whose period is nearest to the length trained on makes longer clips repeat; it is
+    slowed down until nine tenths of its period are the whole clip.
+
+    Args:
+        frequencies: `k`, radians per frame.
+        trained, length: in frames; nothing changes while length is not the larger one.
+    """
+    if length <= trained:
+        return frequencies
+    periods = 2 * math.pi / frequencies
+    nearest = int((periods - trained).abs().argmin())
+    changed = frequencies.clone()
+    changed[nearest] = min(0.9 * 2 * math.pi / length, float(frequencies[nearest]))
+    return changed
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
