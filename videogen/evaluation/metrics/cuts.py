@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from videogen.evaluation.metric import DIS, Metric, Score
+from videogen.evaluation.metrics.motion import skips
 from videogen.evaluation.signals import Timeline
 
 Z_FLOOR = 0.1
@@ -13,10 +14,10 @@ CUT_Z = 6.0
 
 
 def steps(clip: Timeline) -> np.ndarray:
-    """float32 `[t]`: how big a step each frame is: unexplained change, colours, likeness."""
+    """float32 `[t]`: how big a step each frame is: unexplained change, colours, likeness, place."""
     adjacent = clip["residual_all"] * 10 + clip["palette"] * 2
     unlike = 2 - clip["subject_previous"] - clip["background_previous"]
-    return adjacent + unlike
+    return adjacent + unlike + np.maximum(0, skips(clip)) / 2
 
 
 def robust_z(curve: np.ndarray) -> np.ndarray:

@@ -92,15 +92,20 @@ def stutter(clip: Timeline) -> Score:
     return Score(mean(curve), curve)
 
 
-def skip(clip: Timeline) -> Score:
-    """log2 of the largest change between frames over the median of the six around it."""
+def skips(clip: Timeline) -> np.ndarray:
+    """float32 `[t]`: log2 of each change between frames over the median of the six around it."""
     change = clip["change"][1:]
     padded = np.pad(change, SKIP_REACH, constant_values=np.nan)
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * SKIP_REACH + 1).copy()
     around[:, SKIP_REACH] = np.nan
     usual = np.nanmedian(around, axis=1)
     curve = np.log2((change + SKIP_FLOOR) / (usual + SKIP_FLOOR))
-    return Score(float(curve.max()), np.concatenate([[np.nan], curve]).astype(np.float32))
+    return np.concatenate([[np.nan], curve]).astype(np.float32)
+
+
+def skip(clip: Timeline) -> Score:
+    curve = skips(clip)
+    return Score(float(np.nanmax(curve)), curve)
 
 
 def camera_shake(clip: Timeline) -> Score:
