@@ -57,7 +57,7 @@ def test_chunks_cover_the_clip_and_fit_the_window(
     while first < num_latents:
         size = plan.size(first)
         known = min(first, context) + (ahead if first + size == num_latents and first else 0)
-        assert 1 <= size and (size + known <= window or first == 0)
+        assert size >= 1 and (size + known <= window or first == 0)
         sizes.append(size)
         first += size
     assert first == max(num_latents, given_latents)
