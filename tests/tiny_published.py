@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 WORDS = ["a", "red", "blue", "circle", "square", "moving", "right"]
@@ -119,6 +121,8 @@ def wan_pipeline(
     experts: bool = False,
     scheduler: Any = None,
     shard: str = "10GB",
+    size: Mapping[str, Any] = MappingProxyType({}),
+    vae: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """Write a tiny Wan pipeline to `folder` and return it.
 
@@ -128,17 +132,19 @@ def wan_pipeline(
         experts: two transformers, as Wan 2.2 has them.
         scheduler: a scheduler of diffusers; None is UniPC as published.
         shard: largest size of a weight file.
+        size, vae: fields of the transformer's and the VAE's configuration; with `vae`, it is
+            otherwise as published.
     """
     diffusers: Any = importlib.import_module("diffusers")
     transformers: Any = importlib.import_module("transformers")
-    size = WAN_SIZE | (WAN_IMAGE if image else {})
+    size = WAN_SIZE | (WAN_IMAGE if image else {}) | dict(size)
     if num_pictures > 1:
         size |= {"pos_embed_seq_len": num_pictures * CLIP_TOKENS}
     parts: dict[str, Any] = {
         "tokenizer": t5_tokenizer(folder / "tokenizer"),
         "text_encoder": draw(transformers.UMT5EncoderModel(transformers.UMT5Config(**T5_SIZE))),
         "transformer": draw(diffusers.WanTransformer3DModel(**size), seed=1),
-        "vae": draw(diffusers.AutoencoderKLWan(**WAN_VAE_SIZE), seed=2),
+        "vae": draw(diffusers.AutoencoderKLWan(**vae or WAN_VAE_SIZE), seed=2),
         "scheduler": scheduler or diffusers.UniPCMultistepScheduler(**WAN_SCHEDULER),
     }
     if experts:
