@@ -12,7 +12,7 @@ from videogen.config import load_dataclass
 from videogen.models.meta import on_meta
 from videogen.models.text import TextEmbedding
 from videogen.models.wan.config import WAN_I2V_14B, WAN_T2V_1_3B, WAN_T2V_14B, WanConfig
-from videogen.models.wan.transformer import FirstFrame, WanTransformer
+from videogen.models.wan.transformer import KnownFrames, WanTransformer
 from videogen.models.wan.vae import WanVAE
 from videogen.models.wan.vae_config import WanVAEConfig
 
@@ -120,8 +120,8 @@ def test_image_to_video(config):
     expected = theirs(
         torch.cat([latents, condition], dim=1), timesteps, tokens, image, return_dict=False
     )[0]
-    first_frame = FirstFrame(condition, image)
-    assert_same(ours(latents, timesteps, text_of(tokens), first_frame), expected)
+    known = KnownFrames(condition, image)
+    assert_same(ours(latents, timesteps, text_of(tokens), known), expected)
 
 
 def test_first_and_last_frame_have_positions():
@@ -130,8 +130,8 @@ def test_first_and_last_frame_have_positions():
     tokens, images = normal(1, LENGTH_WITH_IMAGE, 20), normal(2, 7, 24)
     whole, time = torch.cat([latents, condition], dim=1), torch.tensor([500.0])
     expected = theirs(whole, time, tokens, images, return_dict=False)[0]
-    first_frame = FirstFrame(condition, images.flatten(0, 1)[None])
-    assert_same(ours(latents, time, text_of(tokens), first_frame), expected)
+    known = KnownFrames(condition, images.flatten(0, 1)[None])
+    assert_same(ours(latents, time, text_of(tokens), known), expected)
 
 
 @pytest.mark.parametrize("config", [WAN_T2V_1_3B, WAN_T2V_14B, WAN_I2V_14B])

@@ -20,7 +20,7 @@ from videogen.diffusion.published import read_schedule
 from videogen.diffusion.solvers import SOLVERS
 from videogen.models.image_transformers import read_preparation
 from videogen.models.wan.folder import WanModel, load_wan
-from videogen.models.wan.transformer import FirstFrame
+from videogen.models.wan.transformer import KnownFrames
 
 diffusers: Any = pytest.importorskip("diffusers")
 pytestmark = [
@@ -72,15 +72,13 @@ def their_run(pipeline: Any, **extra: Any) -> tuple[list[Tensor], Tensor]:
 
 
 @torch.inference_mode()
-def our_run(model: WanModel, first_frame: FirstFrame | None = None) -> tuple[list[Tensor], Tensor]:
+def our_run(model: WanModel, known: KnownFrames | None = None) -> tuple[list[Tensor], Tensor]:
     schedule = read_schedule(model.spec.scheduler, "test")
     trace: list[Tensor] = []
 
     def conditioned_on(prompt: str) -> Denoiser:
         text = model.text.encode([prompt])
-        return as_denoiser(
-            model.dit, schedule.path, schedule.prediction, text=text, first_frame=first_frame
-        )
+        return as_denoiser(model.dit, schedule.path, schedule.prediction, text=text, known=known)
 
     guided = with_guidance(conditioned_on(PROMPT), conditioned_on(NEGATIVE), SCALE)
 
@@ -148,7 +146,7 @@ def test_image_to_video(tmp_path: Path, monkeypatch, ends):
     pixels = [torch.from_numpy(p).permute(2, 0, 1)[None] / 127.5 - 1 for p in pictures]
     tokens = torch.cat([model.image.encode(p) for p in pictures], dim=1)
     latents = model.first_frame_latents(pixels[0], NUM_FRAMES, *pixels[1:])
-    assert_same_runs(our_run(model, FirstFrame(latents, tokens)), their_run(pipeline, **images))
+    assert_same_runs(our_run(model, KnownFrames(latents, tokens)), their_run(pipeline, **images))
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (61, 90), (90, 61), (29, 200)])

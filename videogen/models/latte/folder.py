@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from videogen.config import to_plain
 from videogen.errors import ConfigError
 from videogen.models.config import TextConfig
-from videogen.models.folders import file_digests, load_component, read_config, read_json
+from videogen.models.folders import load_component, read_config, read_json
 from videogen.models.image_vae.config import CLASSES, IGNORED, ImageVAEConfig
 from videogen.models.image_vae.vae import ImageVAE, current_name
 from videogen.models.latte.config import LatteConfig
 from videogen.models.latte.text import LatteText, clean_prompt
 from videogen.models.latte.transformer import LatteTransformer
 from videogen.models.meta import on_meta
-from videogen.models.sizes import check_sides
+from videogen.models.published_spec import PublishedSpec
 from videogen.models.text_transformers import load_text_encoder
 
 PIPELINES = ("LattePipeline",)
@@ -31,32 +27,17 @@ Decoder = Literal["vae", "vae_temporal_decoder"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatteSpec:
+class LatteSpec(PublishedSpec):
     """What a Latte folder holds, read without touching its weights."""
 
-    folder: Path
     dit: LatteConfig
     vae: ImageVAEConfig
     vae_folder: str
     across_frames: bool
     """Whether the VAE's decoder works across frames."""
-    scheduler: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def prediction(self) -> str:
-        return "epsilon"
-
-    @property
-    def takes_image(self) -> bool:
-        return False
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Recommended sampling defaults."""
         side = self.dit.sample_size * self.vae.space_factor
         return {
             "num_frames": self.dit.video_length,
@@ -64,35 +45,17 @@ class LatteSpec:
             "width": side,
             "fps": 8.0,
             "num_inference_steps": 50,
+            "sampler": self.sampler,
             "guidance_scale": 7.5,
         }
 
-    @cached_property
-    def digest(self) -> str:
-        """sha256 over the configuration and the sha256 of every weight file; reads them all."""
-        said = {
-            "dit": to_plain(self.dit),
-            "vae": to_plain(self.vae),
-            "vae_folder": self.vae_folder,
-            "scheduler": self.scheduler,
-            "files": file_digests(self.folder),
-        }
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+    @property
+    def patch(self) -> tuple[int, int]:
+        return self.dit.patch_size, self.dit.patch_size
 
-    def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Shape `c t h w` of the latents of a clip of legal size."""
-        side = self.vae.space_factor
-        return self.vae.latent_channels, num_frames, height // side, width // side
-
-    def check_size(self, num_frames: int, height: int, width: int) -> None:
-        """Raise unless the model can make clips of this size; any number of frames is fine.
-
-        Raises:
-            InvalidRequestError: names the field, why, and the nearest legal values.
-        """
-        patch = self.dit.patch_size
-        check_sides(height, width, self.vae.space_factor, (patch, patch))
+    @property
+    def _vae(self) -> ImageVAEConfig:
+        return self.vae
 
 
 @dataclass(frozen=True)

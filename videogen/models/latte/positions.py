@@ -24,11 +24,18 @@ def spatial_positions(config: LatteConfig, height: int, width: int) -> Tensor:
     return torch.cat(parts, dim=-1).flatten(0, 1)
 
 
-def temporal_positions(config: LatteConfig, num_frames: int) -> Tensor:
-    """Vectors `t d`, float32; zeros for a single picture, which has no place in time."""
+def temporal_positions(
+    config: LatteConfig, num_frames: int, trained_frames: int | None = None
+) -> Tensor:
+    """Vectors `t d`, float32; zeros for a single picture, which has no place in time.
+
+    Args:
+        trained_frames: press the positions of more frames than these together, into their range.
+    """
     if num_frames == 1:
         return torch.zeros(1, config.width)
-    return _waves(torch.arange(num_frames), config.width)
+    pressed = min(1.0, (trained_frames or num_frames) / num_frames)
+    return _waves(torch.arange(num_frames) * pressed, config.width)
 
 
 def _waves(positions: Tensor, width: int) -> Tensor:

@@ -72,13 +72,21 @@ class LatteTransformer(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(2, d) / d**0.5)
         self.proj_out = nn.Linear(d, cells * (config.out_channels or config.in_channels))
 
-    def forward(self, latents: Tensor, timesteps: Tensor, text: TextEmbedding) -> Tensor:
+    def forward(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: TextEmbedding,
+        trained_frames: int | None = None,
+    ) -> Tensor:
         """Predict for noisy latents.
 
         Args:
             latents: `b c t h w`, h and w divisible by the patch; any dtype, kept in the result.
             timesteps: in [0, 1000), `b t` for a noise level per latent frame, or `b`.
             text: encoded prompts, batch b.
+            trained_frames: frames that the model was trained on; positions of more than these are
+                pressed together (2306.15595).
 
         Returns:
             The noise, `b c t h w`; a learned variance is left out.
@@ -93,7 +101,7 @@ class LatteTransformer(nn.Module):
                 f"latents: got {h}x{w} cells, expected multiples of the patch {p}. "
                 f"Fix: use {h - h % p}x{w - w % p} or {h + -h % p}x{w + -w % p}."
             )
-        stream = self.layout.scatter(self._stream(latents, timesteps, text))
+        stream = self.layout.scatter(self._stream(latents, timesteps, text, trained_frames))
         patches = self.layout.gather(self._transform(stream))
         pixels = rearrange(patches, "b t (h w) (p q c) -> b c t (h p) (w q)", h=h // p, p=p, q=p)
         return pixels[:, : self.config.in_channels].to(latents.dtype).contiguous()
@@ -104,7 +112,9 @@ class LatteTransformer(nn.Module):
             if isinstance(module, LatteSelfAttention | LatteCrossAttention):
                 module.backend = backend
 
-    def _stream(self, latents: Tensor, timesteps: Tensor, text: TextEmbedding) -> Stream:
+    def _stream(
+        self, latents: Tensor, timesteps: Tensor, text: TextEmbedding, trained_frames: int | None
+    ) -> Stream:
         """Embedded tokens; positions in time stand where other models have angles, `t s d`."""
         b, _, t, h, w = latents.shape
         config, p = self.config, self.config.patch_size
@@ -114,7 +124,7 @@ class LatteTransformer(nn.Module):
         tokens = F.linear(patches, embed.weight.flatten(1), embed.bias)
         places = spatial_positions(config, h // p, w // p).to(device)
         per_frame = timesteps[:, None] if timesteps.ndim == 1 else timesteps
-        times = temporal_positions(config, t).to(device, dtype)[:, None]
+        times = temporal_positions(config, t, trained_frames).to(device, dtype)[:, None]
         return Stream(
             patches=(tokens + places).to(dtype),
             condition=self.adaln_single.time(per_frame).expand(b, t, -1),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from videogen.models.layout import Layout
 from videogen.models.text import TextEmbedding
-from videogen.models.wan.transformer import FirstFrame, WanTransformer
+from videogen.models.wan.transformer import KnownFrames, WanTransformer
 
 
 class NoiseExperts(nn.Module):
@@ -23,14 +24,30 @@ class NoiseExperts(nn.Module):
         latents: Tensor,
         timesteps: Tensor,
         text: TextEmbedding,
-        first_frame: FirstFrame | None = None,
+        known: KnownFrames | None = None,
+        trained_frames: int | None = None,
     ) -> Tensor:
         """As `WanTransformer`; the noisiest frame decides."""
-        return self.expert(float(timesteps.max()))(latents, timesteps, text, first_frame)
+        expert = self.expert(float(timesteps.max()))
+        return expert(latents, timesteps, text, known, trained_frames)
 
     def expert(self, timestep: float) -> WanTransformer:
         """The transformer for a timestep in [0, 1000]."""
         return self.high if timestep >= self.boundary else self.low
+
+    @property
+    def layout(self) -> Layout:
+        """Which tokens both of them work on."""
+        return self.high.layout
+
+    @layout.setter
+    def layout(self, layout: Layout) -> None:
+        self.high.layout = self.low.layout = layout
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The blocks of both."""
+        return [*self.high.blocks, *self.low.blocks]
 
     def set_attention_backend(self, backend: str) -> None:
         """Use another attention kernel (see `videogen.models.attention`) in every layer."""

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
-import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from videogen.config import to_plain
 from videogen.errors import ConfigError
 from videogen.models.config import TextConfig
-from videogen.models.folders import file_digests, load_component, read_config, read_json
+from videogen.models.folders import load_component, read_config, read_json
 from videogen.models.image_transformers import CLIPImageEncoder, load_image_encoder
 from videogen.models.meta import on_meta
-from videogen.models.sizes import check_sides
+from videogen.models.published_spec import PublishedSpec
 from videogen.models.text import TextEncoder
 from videogen.models.text_transformers import load_text_encoder
 from videogen.models.wan.config import WanConfig
@@ -38,74 +34,42 @@ UNUSED_KEYS = ("norm_added_q.weight",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WanSpec:
+class WanSpec(PublishedSpec):
     """What a Wan folder holds, read without touching its weights."""
 
-    folder: Path
     dit: WanConfig
     low_noise_dit: WanConfig | None
     """The second transformer of Wan 2.2."""
     boundary_ratio: float | None
     vae: WanVAEConfig
-    scheduler: dict[str, Any]
-    has_image_encoder: bool
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def prediction(self) -> str:
-        return "flow"
 
     @property
     def takes_image(self) -> bool:
-        """Whether clips start from a picture."""
         return self.dit.condition_channels > 0
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Recommended sampling defaults."""
         return {
             "num_frames": 81,
             "height": 480,
             "width": 832,
             "fps": 16.0,
             "num_inference_steps": 50,
+            "sampler": self.sampler,
             "guidance_scale": 5.0,
-            "flow_shift": self.flow_shift(480, 832),
         }
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        return self.dit.patch_size[1:]
+
+    @property
+    def _vae(self) -> WanVAEConfig:
+        return self.vae
 
     def flow_shift(self, height: int, width: int) -> float:
         """The flow shift to use for a size, unless asked for another: 3 to 480P, 5 from 720P."""
         return 5.0 if height * width >= HD_PIXELS else 3.0
-
-    @cached_property
-    def digest(self) -> str:
-        """sha256 over the configuration and the sha256 of every weight file; reads them all."""
-        said = {
-            "dit": to_plain(self.dit),
-            "low_noise_dit": to_plain(self.low_noise_dit),
-            "boundary_ratio": self.boundary_ratio,
-            "vae": to_plain(self.vae),
-            "scheduler": self.scheduler,
-            "files": file_digests(self.folder),
-        }
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Shape `c t h w` of the latents of a clip of legal size."""
-        side = self.vae.space_factor
-        return self.vae.z_dim, self.vae.latent_frames(num_frames), height // side, width // side
-
-    def check_size(self, num_frames: int, height: int, width: int) -> None:
-        """Raise unless the model can make clips of this size; any number of frames is fine.
-
-        Raises:
-            InvalidRequestError: names the field, why, and the nearest legal values.
-        """
-        check_sides(height, width, self.vae.space_factor, self.dit.patch_size[1:])
 
 
 @dataclass(frozen=True)
@@ -174,7 +138,6 @@ def read_wan_spec(folder: Path) -> WanSpec:
         boundary_ratio=float(index["boundary_ratio"]) if two else None,
         vae=read_config(WanVAEConfig, folder / "vae" / "config.json", "AutoencoderKLWan"),
         scheduler=read_json(folder / "scheduler" / "scheduler_config.json"),
-        has_image_encoder=(folder / "image_encoder").is_dir(),
     )
 
 

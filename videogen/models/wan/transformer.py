@@ -30,8 +30,8 @@ FLOAT32_PARTS = ("time_embedder", "scale_shift_table", "norm1", "norm2", "norm3"
 
 
 @dataclass(frozen=True)
-class FirstFrame:
-    """The picture that a clip of an image-to-video model starts from."""
+class KnownFrames:
+    """What a clip of an image-to-video model starts from, and if wanted ends with."""
 
     latents: Tensor
     """`b c t h w`: mask and encoded first frame, concatenated behind the noisy latents."""
@@ -58,7 +58,8 @@ class WanTransformer(nn.Module):
         latents: Tensor,
         timesteps: Tensor,
         text: TextEmbedding,
-        first_frame: FirstFrame | None = None,
+        known: KnownFrames | None = None,
+        trained_frames: int | None = None,
     ) -> Tensor:
         """Predict for noisy latents.
 
@@ -67,7 +68,9 @@ class WanTransformer(nn.Module):
             timesteps: in [0, 1000], `b t` for a noise level per latent frame, or `b`.
             text: encoded prompts, batch b, padded with zeros to the length that the model was
                 trained with (512); its mask is not used, as in training.
-            first_frame: for image-to-video models.
+            known: for image-to-video models.
+            trained_frames: latent frames that the model was trained on; RoPE is stretched over
+                more than these, see `videogen.models.rope.stretched`.
 
         Returns:
             The prediction, `b c t h w`.
@@ -77,11 +80,11 @@ class WanTransformer(nn.Module):
                 or not wanted.
         """
         config = self.config
-        _check_latents(latents, config, first_frame)
-        if first_frame is not None:
-            latents = torch.cat([latents, first_frame.latents.to(latents.dtype)], dim=1)
-        stream = self.layout.scatter(self._stream(latents, timesteps, text))
-        tokens = None if first_frame is None else first_frame.tokens
+        _check_latents(latents, config, known)
+        if known is not None:
+            latents = torch.cat([latents, known.latents.to(latents.dtype)], dim=1)
+        stream = self.layout.scatter(self._stream(latents, timesteps, text, trained_frames))
+        tokens = None if known is None else known.tokens
         patches = self.layout.gather(self._transform(stream, tokens))
         _, p, q = config.patch_size
         height = latents.shape[-2] // p
@@ -94,8 +97,11 @@ class WanTransformer(nn.Module):
             if isinstance(module, WanSelfAttention | WanCrossAttention):
                 module.backend = backend
 
-    def _stream(self, latents: Tensor, timesteps: Tensor, text: TextEmbedding) -> Stream:
+    def _stream(
+        self, latents: Tensor, timesteps: Tensor, text: TextEmbedding, trained_frames: int | None
+    ) -> Stream:
         b, _, t, h, w = latents.shape
+        stretch = None if trained_frames is None else (trained_frames, t)
         config, (_, p, q) = self.config, self.config.patch_size
         frames = torch.arange(t, device=latents.device)
         per_frame = timesteps[:, None] if timesteps.ndim == 1 else timesteps
@@ -105,7 +111,13 @@ class WanTransformer(nn.Module):
             patches=patchify(latents.to(dtype), config.patch_size),
             condition=time.expand(b, t, -1),
             angles=rope_angles(
-                frames, h // p, w // q, config.attention_head_dim, THETA, _angle_dtype(latents)
+                frames,
+                h // p,
+                w // q,
+                config.attention_head_dim,
+                THETA,
+                _angle_dtype(latents),
+                stretch,
             ),
             text=self.condition_embedder.text_embedder(text.tokens.to(dtype)),
             text_mask=text.mask,
@@ -135,7 +147,7 @@ def _angle_dtype(latents: Tensor) -> torch.dtype:
     return torch.float32 if latents.device.type == "mps" else torch.float64
 
 
-def _check_latents(latents: Tensor, config: WanConfig, first_frame: FirstFrame | None) -> None:
+def _check_latents(latents: Tensor, config: WanConfig, known: KnownFrames | None) -> None:
     h, w = latents.shape[-2:]
     _, p, q = config.patch_size
     if h % p or w % q:
@@ -143,14 +155,14 @@ def _check_latents(latents: Tensor, config: WanConfig, first_frame: FirstFrame |
             f"latents: got {h}x{w} cells, expected multiples of the patch {p}x{q}. "
             f"Fix: use {h - h % p}x{w - w % q} or {h + -h % p}x{w + -w % q}."
         )
-    if bool(config.condition_channels) != (first_frame is not None):
-        got, expected = ("none", "one") if first_frame is None else ("one", "none")
+    if bool(config.condition_channels) != (known is not None):
+        got, expected = ("none", "one") if known is None else ("one", "none")
         raise InvalidRequestError(
             f"first frame: got {got}, expected {expected}, because the model takes "
             f"{config.in_channels} channels. Fix: use an image-to-video model with an image, "
             "a text-to-video model without."
         )
-    if config.image_dim is not None and first_frame is not None and first_frame.tokens is None:
+    if config.image_dim is not None and known is not None and known.tokens is None:
         raise InvalidRequestError(
             "first frame: got no image tokens, expected those of the CLIP image encoder. "
             "Fix: encode the picture with the image_encoder of the model's folder."

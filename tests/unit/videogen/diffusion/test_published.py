@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from videogen.diffusion.process import RectifiedFlow, VariancePreserving
-from videogen.diffusion.published import DiffusionSchedule, FlowSchedule, read_schedule
+from videogen.diffusion.published import (
+    READERS,
+    DiffusionSchedule,
+    FlowSchedule,
+    read_schedule,
+)
 from videogen.errors import ConfigError
+from videogen.models.published_spec import SAMPLERS
 
 UNIPC: dict[str, Any] = {
     "_class_name": "UniPCMultistepScheduler",
@@ -99,3 +105,10 @@ def test_whole_timesteps_are_rounded_down_and_stay_below_the_last():
     sigmas = torch.tensor([1.0, 0.9999, 0.5004, 0.0])
     assert RectifiedFlow(whole_timesteps=True).timestep(sigmas).tolist() == [999, 999, 500, 0]
     assert RectifiedFlow().timestep(sigmas)[1].item() == pytest.approx(999.9)
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_descriptions_name_the_sampler_of_their_schedule(name):
+    own = DDIM if name.startswith("DD") else UNIPC
+    assert read_schedule(own | {"_class_name": name}, "x").sampler == SAMPLERS[name]
+    assert set(SAMPLERS) == set(READERS)

@@ -12,7 +12,7 @@ from tests.tiny_published import wan_pipeline
 from videogen.errors import ConfigError, InvalidRequestError, WeightsError
 from videogen.models.wan.experts import NoiseExperts
 from videogen.models.wan.folder import clean_prompt, is_wan_folder, load_wan, read_wan_spec
-from videogen.models.wan.transformer import FirstFrame
+from videogen.models.wan.transformer import KnownFrames
 
 pytest.importorskip("diffusers")
 
@@ -48,7 +48,7 @@ def test_the_description_is_read_without_weights(folder):
 
 def test_flow_shift_follows_the_size(written):
     spec = read_wan_spec(written)
-    assert spec.flow_shift(480, 832) == spec.sampling["flow_shift"] == 3.0
+    assert spec.flow_shift(480, 832) == 3.0
     assert spec.flow_shift(720, 1280) == spec.flow_shift(1280, 720) == 5.0
 
 
@@ -91,7 +91,7 @@ def test_a_first_frame_only_where_it_is_wanted(written):
     text = model.text.encode(["a"])
     latents, timesteps = torch.zeros(1, 4, 2, 4, 4), torch.tensor([900.0])
     with pytest.raises(InvalidRequestError, match="first frame: got one, expected none"):
-        model.dit(latents, timesteps, text, FirstFrame(torch.zeros(1, 8, 2, 4, 4), None))
+        model.dit(latents, timesteps, text, KnownFrames(torch.zeros(1, 8, 2, 4, 4), None))
     with pytest.raises(InvalidRequestError, match="got 3x4 cells, expected multiples"):
         model.dit(latents[..., :3, :], timesteps, text)
 
