@@ -39,5 +39,9 @@ class MissingDependencyError(VideogenError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 
 
+class RejectedError(VideogenError):
+    """A clip was made and is not good enough; making it again gives the same."""
+
+
 class NonFiniteError(VideogenError):
     """Latents or frames hold NaN or infinity."""

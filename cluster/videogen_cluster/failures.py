@@ -13,6 +13,7 @@ from videogen.errors import (
     MissingDependencyError,
     NonFiniteError,
     OutputConflictError,
+    RejectedError,
     StorageError,
     WeightsError,
 )
@@ -30,6 +31,7 @@ class ErrorClass(StrEnum):
     OUTPUT_CONFLICT = "output_conflict"
     OUT_OF_MEMORY = "out_of_memory"
     NON_FINITE = "non_finite"
+    REJECTED = "rejected"
     ENCODE = "encode"
     STORAGE = "storage"
     UNEXPECTED = "unexpected"
@@ -62,6 +64,7 @@ POLICIES: dict[ErrorClass, Policy] = {
     ErrorClass.OUTPUT_CONFLICT: Policy(max_attempts=1),
     ErrorClass.OUT_OF_MEMORY: Policy(degrade=True),
     ErrorClass.NON_FINITE: Policy(max_attempts=2),
+    ErrorClass.REJECTED: Policy(max_attempts=1),
     ErrorClass.ENCODE: Policy(),
     ErrorClass.STORAGE: Policy(backoff=True),
     ErrorClass.UNEXPECTED: Policy(),
@@ -101,6 +104,8 @@ def classify(error: BaseException) -> ErrorClass:
         return ErrorClass.OUTPUT_CONFLICT
     if isinstance(error, NonFiniteError):
         return ErrorClass.NON_FINITE
+    if isinstance(error, RejectedError):
+        return ErrorClass.REJECTED
     if isinstance(error, MediaError):
         return ErrorClass.ENCODE
     if _is_out_of_memory(error):

@@ -113,6 +113,14 @@ class ClipGang:
         self._mesh.counters.reset()
         return bool(said[0][-1])
 
+    def agree(self, said: bool) -> bool:
+        """What the first rank says, on all ranks."""
+        return said if self._mesh.gang.size == 1 else bool(self._all_gather([float(said)])[0][0])
+
+    def agree_on(self, number: int) -> int:
+        """The number that the first rank says, on all ranks."""
+        return number if self._mesh.gang.size == 1 else int(self._all_gather([float(number)])[0][0])
+
     def adapt(self, generator: VideoGenerator, degrade: int) -> None:
         """Have a clip that ran out of memory take less: its halves of guidance one by one.
 

@@ -15,6 +15,8 @@ from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_encoder import ClipEncoder
 from videogen_pipelines.clip_gang import ALONE, ClipGang, Sharing
 from videogen_pipelines.commit import CommitResult, adopt_clip, commit_clip, store_attempt
+from videogen_pipelines.evaluation.boundaries import chunk_starts
+from videogen_pipelines.evaluation.tries import ClipOutput, Made, Tries, refuse_rejected
 from videogen_pipelines.events import gang_name
 from videogen_pipelines.keep_alive import keep_alive
 from videogen_pipelines.model_cache import local_model
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from videogen.generator import VideoGenerator
+    from videogen_pipelines.evaluation.gate import Gate
+    from videogen_pipelines.evaluation.recorder import ScoreRecorder
+    from videogen_pipelines.evaluation.settings import EvaluateSettings
 
 MAX_TILINGS = 4
 """How often running out of memory may double the tiles of a picture."""
@@ -35,7 +40,8 @@ class ClipSettings:
     """What is the same for all clips of a run.
 
     `model` is a name or an absolute folder, `stamp` what the coordinator found there, and `device`
-    "auto" for whatever the rank was given.
+    "auto" for whatever the rank was given. `evaluate` says how clips are scored while they are
+    made, None that they are not; `gate` which are made again.
     """
 
     model: str
@@ -49,6 +55,8 @@ class ClipSettings:
     crf: int | None = None
     single_committer: bool = False
     sharing: Sharing = ALONE
+    evaluate: EvaluateSettings | None = None
+    gate: Gate | None = None
 
 
 class GenerateWorkload:
@@ -81,6 +89,11 @@ class GenerateWorkload:
         self._gang = ClipGang.join(context, self._generator, chosen.sharing)
         self._storage = open_storage(chosen.out_uri)
         self._scratch = scratch_folder(self._storage)
+        self._scores: ScoreRecorder | None = None
+        if chosen.evaluate is not None and self._gang.leads:
+            from videogen_pipelines.evaluation.recorder import ScoreRecorder
+
+            self._scores = ScoreRecorder(chosen.evaluate, self._storage)
 
     def compute(
         self, item: Mapping[str, Any], heartbeat: Heartbeat
@@ -100,31 +113,57 @@ class GenerateWorkload:
             attempts=item["attempt"],
             device=self._generator.device.type,
             gang=gang_name(self._context.gang),
+            chunk_starts=chunk_starts(self._generator.spec, request),
             warnings=tuple(self._generator.warnings(request)),
         )
         made, is_made = self._look_for(provenance, item, heartbeat)
         if is_made:
             return made.outcome if made else _nothing
         self._gang.adapt(self._generator, item["degrade"])
+        tries = Tries(
+            self.settings.gate,
+            request,
+            self._gang.agree,
+            lambda: keep_alive(lambda: heartbeat("score", 0, 1)),
+        )
+        for number, chosen in tries:
+            try:
+                made = self._make(number, chosen, provenance, item, heartbeat)
+            except BaseException:
+                tries.drop()
+                raise
+            tries.add(number, made)
+        kept = tries.kept()
+        return _nothing if kept is None else lambda: self._finish(kept, heartbeat)
+
+    def _make(
+        self,
+        number: int,
+        request: ClipRequest,
+        provenance: Provenance,
+        item: Mapping[str, Any],
+        heartbeat: Heartbeat,
+    ) -> Made | None:
+        """Try `number` at a clip: `request` has its seed. None on ranks that only help."""
         started = time.perf_counter()
         latents = self._generator.denoise(request, lambda n, of: heartbeat("denoise", n, of))
         denoised = time.perf_counter()
-        path = self._scratch / f"{request.id}.{item['attempt']}.mp4"
-        encoder = self._encoder(path, provenance, heartbeat) if self._gang.leads else None
+        path = self._scratch / f"{request.id}.{item['attempt']}.{number}.mp4"
+        output = self._output(path, provenance, heartbeat) if self._gang.leads else None
         num_tiles = 2 ** min(item["degrade"], MAX_TILINGS)
         parallel = self._decode(
-            latents, num_tiles, encoder, lambda: heartbeat("decode", 0, request.num_frames)
+            latents, num_tiles, output, lambda: heartbeat("decode", 0, request.num_frames)
         )
         decoded = time.perf_counter()
-        if encoder is None:
-            return _nothing
+        if output is None:
+            return None
         provenance = replace(
             provenance,
             timings=Timings(denoise_s=denoised - started, decode_s=decoded - denoised),
             gpu_s=(decoded - started) * self._context.world_size,
             parallel=parallel,
         )
-        return lambda: self._finish(encoder, path, provenance, heartbeat)
+        return Made(request, output, path, provenance)
 
     def _look_for(
         self, provenance: Provenance, item: Mapping[str, Any], heartbeat: Heartbeat
@@ -143,9 +182,10 @@ class GenerateWorkload:
             return None  # only the coordinator may commit what is stored
         return adopt_clip(self._storage, provenance)
 
-    def _encoder(self, path: Path, provenance: Provenance, heartbeat: Heartbeat) -> ClipEncoder:
+    def _output(self, path: Path, provenance: Provenance, heartbeat: Heartbeat) -> ClipOutput:
         request = provenance.request
-        return ClipEncoder(
+        scorer = self._scores.start(provenance) if self._scores else None
+        encoder = ClipEncoder(
             path,
             request,
             self.settings.codec,
@@ -153,45 +193,48 @@ class GenerateWorkload:
             provenance.container_metadata(),
             lambda n: heartbeat("encode", n, request.num_frames),
         )
+        return ClipOutput(encoder, scorer)
 
     def _decode(
         self,
         latents: Tensor,
         num_tiles: int,
-        encoder: ClipEncoder | None,
+        output: ClipOutput | None,
         on_frames: Callable[[], None],
     ) -> Parallel | None:
-        """Decode into the encoder; ranks without one only take their part in decoding.
+        """Decode into the output; ranks without one only take their part in decoding.
 
         Returns:
             What the ranks have told each other for this clip.
         """
         try:
             for frames in self._generator.decode(latents, num_tiles):
-                if encoder is not None:
-                    encoder.put(frames)
+                if output is not None:
+                    output.put(frames)
                 on_frames()
             return self._gang.traffic()
         except BaseException:
-            if encoder is not None:
-                encoder.abort()
+            if output is not None:
+                output.abort()
             raise
 
-    def _finish(
-        self,
-        encoder: ClipEncoder,
-        path: Path,
-        provenance: Provenance,
-        heartbeat: Heartbeat,
-    ) -> dict[str, Any]:
+    def _finish(self, made: Made, heartbeat: Heartbeat) -> dict[str, Any]:
         try:
-            encode_s = encoder.close()
-            timings = provenance.timings.model_copy(update={"encode_s": encode_s})
+            encode_s = made.output.close()
+            timings = made.provenance.timings.model_copy(update={"encode_s": encode_s})
             publish = store_attempt if self.settings.single_committer else commit_clip
             with keep_alive(lambda: heartbeat("commit", 0, 1)):
-                return publish(self._storage, path, replace(provenance, timings=timings)).outcome()
+                refuse_rejected(self._storage, self.settings.gate, made.provenance)
+                provenance = replace(made.provenance, timings=timings)
+                result = publish(self._storage, made.path, provenance)
+                if self._scores is not None:
+                    self._scores.record(result, made)
+                return result.outcome()
+        except BaseException:
+            made.output.abort()
+            raise
         finally:
-            path.unlink(missing_ok=True)
+            made.path.unlink(missing_ok=True)
 
     def _check_digest(self, found: str) -> None:
         expected = self.settings.stamp.digest

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,15 @@ from videogen.errors import MediaError, OutputConflictError, StorageError
 from videogen.requests import ClipRequest
 from videogen.storage import MissingKeyError, Storage, local_copy
 from videogen.storage.failures import storage_errors
-from videogen_pipelines.keys import QUARANTINE_PREFIX, attempt_key, clip_key, meta_key
-from videogen_pipelines.sidecar import Provenance, Sidecar, find_sidecar, now, read_sidecar
+from videogen_pipelines.keys import QUARANTINE_PREFIX, attempt_key, clip_key, meta_key, tries_key
+from videogen_pipelines.sidecar import (
+    Provenance,
+    Sidecar,
+    find_sidecar,
+    find_tries,
+    now,
+    read_sidecar,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +172,8 @@ def adopt_clip(
         except MissingKeyError:
             continue
         if stored is not None:
+            history = find_tries(storage, provenance.request.id, stored.sha256)
+            provenance = replace(provenance, tries=history)
             return _commit(storage, provenance, stored, "adopted", started)
     return None
 
@@ -188,6 +197,9 @@ def _inspect_new(path: Path, key: str, provenance: Provenance, inspect: Inspect)
 
 
 def _create_clip(storage: Storage, path: Path, provenance: Provenance, stored: _Stored) -> bool:
+    if provenance.tries is not None:  # before the clip, so that whoever adopts it finds it
+        key = tries_key(provenance.request.id, stored.sha256)
+        storage.create(key, provenance.tries.to_json())
     metadata = {
         "clip_id": provenance.clip_id,
         "attempt": str(provenance.attempts),
@@ -224,11 +236,14 @@ def _sidecar(provenance: Provenance, stored: _Stored, status: Status, commit_s: 
         gpu_s=provenance.gpu_s,
         device=provenance.device,
         parallel=provenance.parallel,
+        chunks=provenance.chunks,
         node=provenance.node,
         gang=provenance.gang,
         versions=dict(provenance.versions),
         created_at=now(),
         warnings=provenance.warnings + adopted,
+        tries=provenance.tries,
+        chunk_starts=provenance.chunk_starts,
     )
 
 

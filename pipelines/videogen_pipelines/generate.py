@@ -21,6 +21,7 @@ from videogen_pipelines.engine import Engine, run_on_ray
 from videogen_pipelines.job import Job
 from videogen_pipelines.manifest import InvalidRow
 from videogen_pipelines.observers import Observers
+from videogen_pipelines.partials import remove_leftovers
 from videogen_pipelines.plan import Plan, PlannedClip
 from videogen_pipelines.progress import Progress
 from videogen_pipelines.results import ResultRow, RunCounts
@@ -94,6 +95,7 @@ def generate(
             clean_scratch(job.storage)
             committed = run.committed()
             _adopt_orphans(job, run, committed)
+            remove_leftovers(job.storage)
             plan = _plan(job, run, committed, selection)
             standing = None if plan.to_do else run.standing(plan.total, plan.done)
             if standing is None:
@@ -109,6 +111,7 @@ def generate(
                     interrupted = engine(job, items, listener) if plan.to_do else any(items)
             finally:
                 clean_scratch(job.storage)
+            remove_leftovers(job.storage)
             elapsed_s = time.monotonic() - started
             outcome = _end(job, run, plan, observers, interrupted, elapsed_s, standing)
             observers.ended(outcome.state)
@@ -180,6 +183,10 @@ def _end(
         counts = RunCounts(plan.total, done, failed, plan.total - done - failed)
     else:
         counts = standing or run.finish(_result_rows(job))
+    if job.config.evaluate.scores_clips and not interrupted:
+        from videogen_pipelines.evaluation.evaluate import add_up_run
+
+        add_up_run(job.config, job.storage)
     state: State = "some_failed" if counts.failed or counts.pending else "complete"
     return Outcome(
         state="interrupted" if interrupted else state,

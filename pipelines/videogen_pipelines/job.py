@@ -13,7 +13,9 @@ from videogen.requests import SamplingDefaults
 from videogen.storage import Storage, is_remote, open_storage
 from videogen_pipelines.clip_gang import Sharing
 from videogen_pipelines.clip_workload import ClipSettings
-from videogen_pipelines.config import ClusterSection, GangSection, RunConfig
+from videogen_pipelines.config import ClusterSection, EvaluateSection, GangSection, RunConfig
+from videogen_pipelines.evaluation.gate import Gate
+from videogen_pipelines.evaluation.settings import EvaluateSettings
 from videogen_pipelines.inputs import Inputs
 from videogen_pipelines.manifest import InvalidRow, ManifestReport
 from videogen_pipelines.model_cache import read_model_spec
@@ -74,6 +76,7 @@ class Job:
             StorageError: `out` names no storage.
         """
         _check_cluster(config.cluster)
+        _check_scoring(config.evaluate)
         storage = open_storage(out)
         return cls.checked(config, model, inputs, storage)
 
@@ -139,7 +142,13 @@ class Job:
             crf=self.config.output.crf,
             single_committer=not self.storage.conditional_writes,
             sharing=Sharing.of(self.config.cluster.gang),
+            evaluate=self._scoring(),
+            gate=Gate.of(self.config.evaluate),
         )
+
+    def _scoring(self) -> EvaluateSettings | None:
+        section = self.config.evaluate
+        return EvaluateSettings.of(section) if section.scores_clips else None
 
 
 def _settled(config: RunConfig, spec: ModelSpec, index: RowIndex) -> RunConfig:
@@ -151,6 +160,13 @@ def _settled(config: RunConfig, spec: ModelSpec, index: RowIndex) -> RunConfig:
     gang = settle_gang(config, spec, index.shapes)
     cluster = config.cluster.model_copy(update={"gang": gang})
     return config.model_copy(update={"cluster": cluster})
+
+
+def _check_scoring(section: EvaluateSection) -> None:
+    """Make what would score clips, so that what is wrong with it shows before any work."""
+    if section.scores_clips:
+        Gate.of(section)
+        EvaluateSettings.of(section).evaluator()
 
 
 def _check_cluster(cluster: ClusterSection) -> None:

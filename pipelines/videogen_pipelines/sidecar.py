@@ -16,7 +16,7 @@ from videogen import __version__
 from videogen.errors import StorageError
 from videogen.requests import ClipRequest
 from videogen.storage import MissingKeyError, Storage
-from videogen_pipelines.keys import clip_key, meta_key
+from videogen_pipelines.keys import clip_key, meta_key, tries_key
 
 
 class DamagedSidecarError(StorageError):
@@ -62,11 +62,54 @@ class Parallel(Record):
     seconds: dict[str, float]
 
 
+class Try(Record):
+    """One of several tries at a clip: what it scored, and what is held against it."""
+
+    number: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    metrics: dict[str, float]
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return not self.complaints
+
+
+class TryHistory(Record):
+    """All tries at a clip under the conditions `accept`; `chosen` numbers the one that is kept."""
+
+    accept: dict[str, str]
+    chosen: int = Field(ge=1)
+    tries: tuple[Try, ...]
+
+    @property
+    def kept(self) -> Try:
+        return next(one for one in self.tries if one.number == self.chosen)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the clip that is kept is good enough."""
+        return self.kept.accepted
+
+
+class Chunks(Record):
+    """How a clip longer than the model's window was made.
+
+    `resumed` chunks were made by earlier attempts or runs, whose seconds are not in `timings`.
+    """
+
+    method: str
+    count: int = Field(ge=1)
+    resumed: int = Field(default=0, ge=0)
+
+
 class Sidecar(Record):
     """Everything known about one committed clip; `sha256` and `bytes` are of the file at `key`.
 
     `gpu_s` is what the clip cost: seconds of all ranks' devices, of the kind that `device` names
     ("cuda", "cpu"; None where it is not known). `parallel` is None for a clip of one rank.
+    `tries` is None unless clips had to be good enough; then the clip may have another seed than
+    `request` says, see `seed`. `chunk_starts` are the frames at which chunks of a long clip meet.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -86,11 +129,19 @@ class Sidecar(Record):
     gpu_s: float = Field(default=0.0, ge=0)
     device: str | None = None
     parallel: Parallel | None = None
+    chunks: Chunks | None = None
     node: str
     gang: str | None = None
     versions: dict[str, str]
     created_at: AwareDatetime
     warnings: tuple[str, ...] = ()
+    tries: TryHistory | None = None
+    chunk_starts: tuple[int, ...] = ()
+
+    @property
+    def seed(self) -> int:
+        """The seed that these pixels were made with."""
+        return self.request.seed if self.tries is None else self.tries.kept.seed
 
     def outcome(self) -> dict[str, Any]:
         """The ledger's record of this clip: JSON types only, small enough to cross processes."""
@@ -113,6 +164,8 @@ class Sidecar(Record):
         }
         if self.parallel is not None:
             record["parallel"] = self.parallel.model_dump()
+        if self.chunks is not None:
+            record["chunks"] = self.chunks.model_dump()
         return record
 
 
@@ -139,10 +192,13 @@ class Provenance:
     gpu_s: float = 0.0
     device: str | None = None
     parallel: Parallel | None = None
+    chunks: Chunks | None = None
     node: str = field(default_factory=socket.gethostname)
     gang: str | None = None
     versions: Mapping[str, str] = field(default_factory=current_versions)
     warnings: tuple[str, ...] = ()
+    tries: TryHistory | None = None
+    chunk_starts: tuple[int, ...] = ()
 
     def container_metadata(self) -> dict[str, str]:
         """What the clip's file itself must carry, so that it can be adopted without its sidecar."""
@@ -184,3 +240,21 @@ def find_sidecar(storage: Storage, request_id: str) -> Sidecar | None:
         return read_sidecar(storage, request_id)
     except MissingKeyError:
         return None
+
+
+def find_tries(storage: Storage, request_id: str, sha256: str) -> TryHistory | None:
+    """The history of a clip's file that has no sidecar yet; None if it was the only try.
+
+    Raises:
+        DamagedSidecarError: the history is damaged.
+    """
+    key = tries_key(request_id, sha256)
+    try:
+        return TryHistory.model_validate_json(storage.read(key))
+    except MissingKeyError:
+        return None
+    except ValidationError as error:
+        raise DamagedSidecarError(
+            f"{storage.uri}/{key}: got {error.errors()[0]['msg']}, expected a history of tries. "
+            "Fix: delete it; the clip's sidecar will then not say which seed it was made with."
+        ) from error

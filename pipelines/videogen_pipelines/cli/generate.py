@@ -74,6 +74,9 @@ def generate(
     gangs: Annotated[
         int | None, typer.Option(min=1, help="Model replicas that work side by side.")
     ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Score each clip while it is made.")
+    ] = False,
     config: Annotated[str | None, typer.Option("--config", "-c", help="A YAML file.")] = None,
     overrides: Annotated[
         list[str] | None,
@@ -114,6 +117,7 @@ def generate(
         gangs=gangs,
         config=config,
         overrides=overrides,
+        evaluate=evaluate,
     )
     if dry_run:
         _dry_run(job, Console(), as_json=json)
@@ -138,6 +142,7 @@ def job_of(
     gangs: int | None,
     config: str | None,
     overrides: list[str] | None,
+    evaluate: bool = False,
 ) -> Job:
     """The run that these options of the command line describe, checked."""
     from videogen_pipelines.config import load_run_config, override
@@ -149,6 +154,7 @@ def job_of(
         "sampling.negative_prompt": negative_prompt,
         "sampling.num_frames": num_frames,
         "cluster.gangs": gangs,
+        "evaluate.during": evaluate or None,
     }
     flags = [override(path, value) for path, value in named.items() if value is not None]
     settings = load_run_config(config, [*(overrides or []), *flags])

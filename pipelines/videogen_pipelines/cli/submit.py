@@ -175,7 +175,8 @@ def _flattened(config: str | None) -> list[str]:
     from videogen_pipelines.config import SCHEMA, override
 
     def leaves(path: str, value: Any) -> list[str]:
-        if isinstance(value, dict) and value:
+        # A key with a dot, such as a metric's name, can only be said inside of its mapping.
+        if isinstance(value, dict) and value and not any("." in key for key in value):
             return [leaf for key, each in value.items() for leaf in leaves(f"{path}.{key}", each)]
         return [override(path[1:], value)]
 

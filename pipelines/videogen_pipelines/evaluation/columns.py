@@ -30,16 +30,18 @@ _ABOUT = [
     pa.field("duration_s", pa.float64()),
     pa.field("prompt", pa.string()),
     pa.field("negative_prompt", pa.string()),
-    pa.field("seed", pa.int64()),
+    pa.field("seed", pa.int64()),  # that the pixels were made with
     pa.field("num_inference_steps", pa.int64()),
     pa.field("guidance_scale", pa.float64()),
     pa.field("sampler", pa.string()),
     pa.field("model", pa.string()),
     pa.field("request", pa.string()),  # JSON
     pa.field("metadata", pa.string()),  # JSON
+    pa.field("accepted", pa.bool_()),  # null where clips did not have to be
+    pa.field("tries", pa.int64()),
     pa.field("skipped", pa.string()),  # JSON: metric -> why it has no number
 ]
-_OF_REQUEST = ("negative_prompt", "seed", "num_inference_steps", "guidance_scale", "sampler")
+_OF_REQUEST = ("negative_prompt", "num_inference_steps", "guidance_scale", "sampler")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def _of_sidecar(sidecar: Sidecar) -> dict[str, Any]:
     request = sidecar.request.model_dump(mode="json")
     return {
         **{name: request[name] for name in _OF_REQUEST},
+        "seed": sidecar.seed,
+        "accepted": None if sidecar.tries is None else sidecar.tries.accepted,
+        "tries": None if sidecar.tries is None else len(sidecar.tries.tries),
         "num_frames": sidecar.frames,
         "fps": request["fps"],
         "height": request["height"],

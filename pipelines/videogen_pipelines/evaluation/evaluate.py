@@ -18,12 +18,15 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from videogen.storage import Storage
 from videogen_cluster.listener import Listener
 from videogen_cluster.scheduler import Completed, DeadLettered
+from videogen_pipelines.config import RunConfig
 from videogen_pipelines.engine import Items, run_workload
 from videogen_pipelines.evaluation.columns import ScoredClip, row_of, schema_of, table_of
 from videogen_pipelines.evaluation.job import EvaluationJob
 from videogen_pipelines.evaluation.settings import versions
+from videogen_pipelines.evaluation.sources import RunSource
 from videogen_pipelines.evaluation.store import METRICS_PREFIX
 from videogen_pipelines.evaluation.summary import MetricSummary
 from videogen_pipelines.evaluation.workload import EvaluateWorkload
@@ -132,6 +135,14 @@ def evaluate(
         failures=heard.failures,
         summary=summary,
     )
+
+
+def add_up_run(config: RunConfig, storage: Storage) -> dict[str, Any]:
+    """Add up what was scored while the clips of a run were made; see `aggregate`.
+
+    Clips that were not, because they were made before or adopted, are missing until `evaluate`.
+    """
+    return aggregate(EvaluationJob.of(config, RunSource(storage), storage), {})
 
 
 def aggregate(job: EvaluationJob, failures: Mapping[str, str]) -> dict[str, Any]:

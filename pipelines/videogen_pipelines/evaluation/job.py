@@ -81,7 +81,7 @@ def payload_of(clip: SourceClip) -> dict[str, Any]:
         "key": clip.key,
         "version": clip.version,
         "prompt": clip.prompt,
-        "boundaries": [],
+        "boundaries": [] if clip.sidecar is None else list(clip.sidecar.chunk_starts),
     }
 
 

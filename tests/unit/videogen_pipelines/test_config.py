@@ -79,12 +79,12 @@ def test_all_mistakes_come_at_once_each_with_its_source(file: Path) -> None:
             f"{file}: sampling.fps: got 0, expected a finite number above 0 and at most 240",
             f"{file}: sampling.num_frame: unknown field, expected one of negative_prompt, "
             "num_frames, height, width, fps, num_inference_steps, guidance_scale, "
-            "guidance_rescale, guidance_interval, sampler, flow_shift, eta. "
-            "Did you mean 'num_frames'?",
+            "guidance_rescale, guidance_interval, sampler, flow_shift, eta, extension, "
+            "chunk_frames, context_frames, context_noise, async_steps, anchor. Did you mean 'num_frames'?",
             f"{file}: cluster.gangs: got 0, expected an integer of at least 1 or auto",
             f"{file}: cluster.gang: got 3, expected a section (a mapping of fields)",
             f"{file}: modle: unknown field, expected one of schema, model, sampling, output, "
-            "cluster. Did you mean 'model'?",
+            "cluster, evaluate. Did you mean 'model'?",
             "--set output.codec=h265: output.codec: got 'h265', expected one of h264, hevc, av1, "
             "vp9. Did you mean 'h264'?",
             "--set cluster.max_attempts=0: cluster.max_attempts: got 0, expected an integer of at "
@@ -104,6 +104,6 @@ def test_the_default_example_says_every_section_and_changes_nothing() -> None:
     said = load_yaml(CONFIGS / "default.yaml")
     config = load_run_config(CONFIGS / "default.yaml")
     assert list(said) == list(RunConfig().resolved())
-    for section in ("model", "output", "cluster"):
+    for section in ("model", "output", "cluster", "evaluate"):
         assert said[section].keys() == RunConfig().resolved()[section].keys()
         assert getattr(config, section) == getattr(RunConfig(), section)
