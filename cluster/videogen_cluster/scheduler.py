@@ -29,7 +29,9 @@ class Limits:
         max_attempts: charged attempts an item gets.
         max_gang_deaths: deaths of one gang in a row, with no item ending in between, before it
             is given up. Above `max_attempts`, or one poison item would strand the queue.
-        max_setup_failures: failed starts of one gang in a row before it is given up.
+        max_setup_failures: failed starts of one gang in a row before it is given up, if it has never
+            been ready. One that has been can start, so what stops it may pass: its failed starts
+            then count as its deaths do.
         parole_s: wait before a gang that was given up is tried once more, if items were completed
             meanwhile; twice as long each time.
         max_in_flight: items a gang holds at once: one computing, one finishing or waiting.
@@ -137,6 +139,7 @@ class _Item:
 @dataclass(slots=True)
 class _Gang:
     ready: bool = False
+    has_been_ready: bool = False
     held: bool = False
     given_up: bool = False
     is_final: bool = False
@@ -287,12 +290,12 @@ class Scheduler:
                 gang.given_up = False
                 gang.paroles += 1
                 gang.deaths = self.limits.max_gang_deaths - 1
-                gang.setup_failures = self.limits.max_setup_failures - 1
+                gang.setup_failures = self._max_setup_failures(gang) - 1
 
     def gang_ready(self, gang: int) -> None:
         """A gang is built and set up."""
         state = self._gangs[gang]
-        state.ready, state.held = True, False
+        state.ready, state.has_been_ready, state.held = True, True, False
         state.setup_failures = state.failed_builds = 0
         state.build_at = 0.0
 
@@ -469,8 +472,12 @@ class Scheduler:
     def _is_beyond_hope(self, state: _Gang) -> bool:
         return (
             state.deaths >= self.limits.max_gang_deaths
-            or state.setup_failures >= self.limits.max_setup_failures
+            or state.setup_failures >= self._max_setup_failures(state)
         )
+
+    def _max_setup_failures(self, state: _Gang) -> int:
+        limits = self.limits
+        return limits.max_gang_deaths if state.has_been_ready else limits.max_setup_failures
 
 
 def _is_gone(gang: _Gang) -> bool:

@@ -193,6 +193,14 @@ def test_a_gang_that_cannot_start_is_given_up_and_others_are_not():
     assert made.usable_gangs() == [1]
 
 
+def test_a_gang_that_has_been_ready_may_fail_to_start_as_often_as_it_may_die():
+    made = Scheduler(Limits(max_setup_failures=2, max_gang_deaths=4), 1)
+    made.gang_ready(0)
+    lost = failure(ErrorClass.RANK_DEATH)
+    assert [made.gang_lost(0, lost, 0.0) for _ in range(4)] == [[], [], [], []]
+    assert made.gang_lost(0, lost, 0.0) == [GangRetired(0, lost)]
+
+
 def give_up_gang(made: Scheduler, gang: int, now: float = 0.0) -> None:
     decisions = []
     while not decisions:
