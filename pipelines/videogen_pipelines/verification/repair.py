@@ -11,7 +11,7 @@ from videogen.errors import OutputConflictError
 from videogen.storage import Lock, Storage
 from videogen_pipelines.commit import Inspect, adopt_clip, inspect_clip
 from videogen_pipelines.committed import committed_ids, orphaned_clips, read_sidecars
-from videogen_pipelines.keys import meta_key
+from videogen_pipelines.keys import meta_key, parse_partial
 from videogen_pipelines.ledger import LedgerWriter, next_epoch, segment_keys
 from videogen_pipelines.results import Outcomes, ResultsWriter, read_result_failures
 from videogen_pipelines.run_record import read_run_record
@@ -69,7 +69,7 @@ class Repair:
             self._set_files_aside(violation)
         if concerns_rows:
             self._adopt()
-        self._clean(sum(violation.kind is Kind.TEMPORARY for violation in violations))
+        self._clean([v.key or "" for v in violations if v.kind is Kind.TEMPORARY])
         if concerns_rows or is_unlisted:
             self._index(is_wrong=bool(kinds & _LEDGER_IS_WRONG))
         if concerns_rows:
@@ -113,11 +113,14 @@ class Repair:
             if row.id in wanted and row.request is not None and row.clip_id is not None:
                 yield Provenance(row.request, row.clip_id, record.model, version)
 
-    def _clean(self, num_seen: int) -> None:
+    def _clean(self, seen: list[str]) -> None:
+        for key in (key for key in seen if parse_partial(key)):
+            self._check_lock()
+            self.storage.delete(key)
         num_removed = self.storage.clean_temporary(older_than_s=0.0)
         clean_scratch(self.storage)
-        if num_seen or num_removed:
-            self._say(f"removed {max(num_seen, num_removed)} leftovers of interrupted writes")
+        if seen or num_removed:
+            self._say(f"removed {max(len(seen), num_removed)} leftovers of interrupted writes")
 
     def _index(self, *, is_wrong: bool) -> None:
         """List in the ledger the clips that it lacks; if it is wrong, write all of it anew."""

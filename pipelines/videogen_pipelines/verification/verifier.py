@@ -14,6 +14,8 @@ from videogen.storage import LocalStorage, Storage
 from videogen.storage.local import TEMPORARY_PREFIX
 from videogen_pipelines.commit import Inspect, inspect_clip, stored_sha256
 from videogen_pipelines.inventory import ForeignKey, StoredItem, inventory
+from videogen_pipelines.keys import meta_key, partial_key
+from videogen_pipelines.partials import stored_partials
 from videogen_pipelines.scratch import SCRATCH
 from videogen_pipelines.sidecar import Sidecar
 from videogen_pipelines.success import SUCCESS_KEY, Success, read_success
@@ -70,6 +72,7 @@ class Verifier:
         self.rows = read_rows(self.storage, trust_results=success is not None and not damaged)
         self._ledger = LedgerIndex.read(self.storage)
         self._describe_rows()
+        yield from self._check_partials()  # before the rows that have a clip are forgotten
         yield from self._check_clips()
         yield from self._check_open_rows()
         yield from self._check_ledger()
@@ -147,6 +150,21 @@ class Verifier:
         kind = Kind.NOT_COMMITTED if is_asked_for else Kind.ORPHAN
         for key in found.item.clip_keys:
             yield Violation(kind, "got a clip without sidecar, expected both", name, key)
+
+    def _check_partials(self) -> Iterator[Violation]:
+        """Chunks of clips that are not complete: fine while there is a row that asks for them."""
+        num_open = 0
+        for name, places in stored_partials(self.storage):
+            is_known = self.rows.source == "storage"
+            wanted = [p for p in places if is_known or self.rows.clip_ids.get(name) == p.clip_id]
+            is_done = self.storage.exists(meta_key(name))
+            num_open += bool(wanted) and not is_done
+            for place in places if is_done else [p for p in places if p not in wanted]:
+                why = "which is complete" if is_done else "which no row asks for"
+                message = f"got a chunk of a clip {why}, expected it gone"
+                yield Violation(Kind.TEMPORARY, message, name, partial_key(place))
+        if num_open:
+            self.report.notes.append(f"clips that are begun and go on in the next run: {num_open}")
 
     def _judge_committed(self, sidecar: Sidecar, wanted: str | None) -> Iterator[Violation]:
         self.report.clips += 1

@@ -164,7 +164,7 @@ def test_another_request_under_a_used_id_is_refused_before_any_work(make_job: Ma
 
 
 def test_bad_rows_are_all_named_and_nothing_is_written(make_job: MakeJob, tmp_path: Path):
-    bad = [ROWS[0], {"id": "x", "prompt": 5}, {"id": "y", "prompt": "p", "num_frames": 6}]
+    bad = [ROWS[0], {"id": "x", "prompt": 5}, {"id": "y", "prompt": "p", "height": 33}]
     with pytest.raises(ManifestError) as caught:
         make_job(rows=bad)
     assert "line 2" in str(caught.value)

@@ -14,7 +14,14 @@ from tests.unit.videogen_pipelines.verification.conftest import FinishedRun
 from videogen.errors import StorageError
 from videogen.storage import LocalStorage
 from videogen_pipelines.commit import commit_clip
-from videogen_pipelines.keys import attempt_key, clip_key, meta_key, shard_of
+from videogen_pipelines.keys import (
+    PartialKey,
+    attempt_key,
+    clip_key,
+    meta_key,
+    partial_key,
+    shard_of,
+)
 from videogen_pipelines.sidecar import read_sidecar
 from videogen_pipelines.verification.clip_check import Level
 from videogen_pipelines.verification.verifier import verify_run
@@ -56,6 +63,12 @@ def flip(storage: LocalStorage, key: str) -> None:
     storage.put(key, bytes(data))
 
 
+def begin(storage: LocalStorage, name: str, clip_id: str) -> None:
+    """Leave the first chunk of a clip."""
+    for kind in ("mp4", "safetensors"):
+        storage.put(partial_key(PartialKey(name, clip_id, "h264-auto", 0, kind)), b"x")
+
+
 HARMS: dict[str, tuple[Harm, set[Kind]]] = {
     "clip gone": (lambda s, c: s.delete(clip_key("a")), {Kind.NO_CLIP}),
     "sidecar gone": (lambda s, c: s.delete(meta_key("a")), {Kind.NOT_COMMITTED, Kind.LEDGER}),
@@ -81,6 +94,11 @@ HARMS: dict[str, tuple[Harm, set[Kind]]] = {
     "second attempt": (lambda s, c: s.put(attempt_key("a"), b"x"), {Kind.DUPLICATE}),
     "stranger": (lambda s, c: s.put(clip_key("stranger"), b"x"), {Kind.ORPHAN}),
     "foreign": (lambda s, c: s.put(f"clips/{shard_of('a')}/a.webm", b"x"), {Kind.FOREIGN}),
+    "chunks of a complete clip": (
+        lambda s, c: begin(s, "a", c.provenance("a").clip_id),
+        {Kind.TEMPORARY},
+    ),
+    "chunks of no clip": (lambda s, c: begin(s, "bad", "0" * 32), {Kind.TEMPORARY}),
     "segment torn": (lambda s, c: s.put(SEGMENT, s.read(SEGMENT)[:-9]), {Kind.LEDGER}),
     "ledger lies": (
         lambda s, c: s.put(
@@ -171,3 +189,15 @@ def test_progress_is_told(finished_run: FinishedRun, clips: Any, storage: LocalS
     told: list[int] = []
     verify_run(storage, Level.SIZES, on_checked=told.append)
     assert told == [100, 200]
+
+
+def test_a_clip_that_is_begun_is_no_fault_while_a_row_asks_for_it(
+    finished_run: FinishedRun, clips: Any
+) -> None:
+    storage = finished_run()
+    begin(storage, "bad", clips.provenance("bad").clip_id)
+    before = sorted(storage.list("partial/"))
+    report = verify_run(storage, inspect=clips.inspect)
+    assert report.proven, report.violations
+    assert report.notes == ["clips that are begun and go on in the next run: 1"]
+    assert sorted(storage.list("partial/")) == before
