@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from videogen.errors import WeightsError
-from videogen.models.folders import WEIGHTS, read_json, weight_files
+from videogen.models.descriptions import read_json
+from videogen.models.folders import WEIGHTS, weight_files
 from videogen.models.wan.original import (
     text_config,
     text_name,

@@ -1,4 +1,4 @@
-"""Component folders of published models: `config.json` beside safetensors, whole or in shards.
+"""The weights of a component of a published model: safetensors, whole or in shards.
 
 Names and shapes are compared from the files' headers alone, so a folder that does not fit is
 refused in seconds, before anything is read or placed on a device. Pickles are never read.
@@ -6,68 +6,21 @@ refused in seconds, before anything is read or placed on a device. Pickles are n
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from videogen.config import load_dataclass
-from videogen.errors import ConfigError, WeightsError
+from videogen.errors import WeightsError
+from videogen.models.descriptions import read_json
 from videogen.models.misfits import misfits
 from videogen.models.text_folders import PICKLES
 
-T = TypeVar("T")
 WEIGHTS = "diffusion_pytorch_model"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A file that holds one JSON mapping.
-
-    Raises:
-        WeightsError: it is missing, unreadable or holds something else.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be read ({error.strerror}), expected a model in the diffusers layout. "
-            "Fix: copy or download the whole folder."
-        ) from error
-    except ValueError as error:
-        raise WeightsError(f"{path}: not JSON: {error}. Fix: download it again.") from error
-    if not isinstance(data, dict):
-        raise WeightsError(f"{path}: not a JSON mapping. Fix: download it again.")
-    return data
-
-
-def read_config(
-    cls: type[T], path: Path, class_name: str | Collection[str], ignored: Collection[str] = ()
-) -> T:
-    """Read the configuration of a component into a dataclass, strictly.
-
-    Args:
-        class_name: what `_class_name` has to be, or one of several.
-        ignored: fields that the reference has and that change nothing here.
-
-    Raises:
-        ConfigError: another class, an unknown field, or a value that is not supported.
-        WeightsError: the file cannot be read.
-    """
-    data = read_json(path)
-    expected = [class_name] if isinstance(class_name, str) else list(class_name)
-    if data.get("_class_name") not in expected:
-        raise ConfigError(
-            f"{path}: _class_name: got '{data.get('_class_name')}', expected "
-            f"{' or '.join(expected)}. Fix: give the folder of such a model."
-        )
-    said = {k: v for k, v in data.items() if not k.startswith("_") and k not in ignored}
-    return load_dataclass(cls, said, str(path))
 
 
 def weight_files(folder: Path, stem: str = WEIGHTS) -> list[Path]:
@@ -103,18 +56,6 @@ def _shards(index: Path) -> list[Path]:
         if not (index.parent / name).is_file():
             raise WeightsError(f"{index.parent / name}: missing. Fix: download this shard again.")
     return [index.parent / name for name in names]
-
-
-def file_digests(root: Path) -> dict[str, str]:
-    """sha256 of every safetensors, vocabulary and configuration file of a folder, by its path."""
-    wanted = {".safetensors", ".json", ".model", ".txt"}
-    paths = sorted(path for path in root.rglob("*") if path.suffix in wanted and path.is_file())
-    return {path.relative_to(root).as_posix(): _sha256(path) for path in paths}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_weights(

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from videogen.errors import ConfigError
-from videogen.models.folders import read_json
+from videogen.models.descriptions import read_json
 from videogen.models.pretrained import load_pretrained
 from videogen.models.text_folders import Family, check_config, check_safetensors
 

@@ -1,39 +1,32 @@
-"""Published models by what their folder says it is."""
+"""Published models by what their folder says it is; descriptions are read without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from videogen.errors import ConfigError
-from videogen.models.folders import read_json
-from videogen.models.latte.folder import LatteModel, load_latte, read_latte_spec
+from videogen.models.descriptions import read_json
+from videogen.models.latte.spec import LatteSpec, read_latte_spec
 from videogen.models.published_spec import PublishedSpec
-from videogen.models.wan.folder import WanModel, load_wan, read_wan_spec
+from videogen.models.wan.spec import read_wan_spec
 from videogen.registry import Registry, did_you_mean
 
+if TYPE_CHECKING:
+    import torch
+
+    from videogen.models.latte.folder import LatteModel
+    from videogen.models.wan.folder import WanModel
+
 INDEX = "model_index.json"
-PublishedModel = WanModel | LatteModel
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How folders of one kind are read."""
-
-    read: Callable[[Path], PublishedSpec]
-    load: Callable[..., PublishedModel]
-
-
-KINDS: Registry[Kind] = Registry(
+PublishedModel: TypeAlias = Union["WanModel", "LatteModel"]
+READERS: Registry[Callable[[Path], PublishedSpec]] = Registry(
     "pipeline",
     {
-        "WanPipeline": Kind(read_wan_spec, load_wan),
-        "WanImageToVideoPipeline": Kind(read_wan_spec, load_wan),
-        "LattePipeline": Kind(read_latte_spec, load_latte),
+        "WanPipeline": read_wan_spec,
+        "WanImageToVideoPipeline": read_wan_spec,
+        "LattePipeline": read_latte_spec,
     },
 )
 
@@ -50,27 +43,32 @@ def read_published_spec(folder: Path) -> PublishedSpec:
         WeightsError: a description is missing.
         ConfigError: another pipeline, or a setting that is unknown or not supported.
     """
-    return _kind(folder).read(folder)
+    path = folder / INDEX
+    name: Any = read_json(path).get("_class_name")
+    if name not in READERS:
+        raise ConfigError(
+            f"{path}: _class_name: got '{name}', {did_you_mean(str(name), READERS.names())} "
+            "Fix: give the folder of one of these."
+        )
+    return READERS[name](folder)
 
 
 def load_published(
-    folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> PublishedModel:
     """Load a folder in the diffusers layout.
+
+    Args:
+        dtype: of what may be in half precision; None is float32.
 
     Raises:
         WeightsError: a file is missing, truncated, a pickle, or its keys or shapes do not fit.
         ConfigError: see `read_published_spec`.
     """
-    return _kind(folder).load(folder, device, dtype)
+    import torch
 
+    from videogen.models.latte.folder import load_latte
+    from videogen.models.wan.folder import load_wan
 
-def _kind(folder: Path) -> Kind:
-    path = folder / INDEX
-    name: Any = read_json(path).get("_class_name")
-    if name not in KINDS:
-        raise ConfigError(
-            f"{path}: _class_name: got '{name}', {did_you_mean(str(name), KINDS.names())} "
-            "Fix: give the folder of one of these."
-        )
-    return KINDS[name]
+    is_latte = isinstance(read_published_spec(folder), LatteSpec)
+    return (load_latte if is_latte else load_wan)(folder, device, dtype or torch.float32)

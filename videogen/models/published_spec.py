@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from videogen.config import to_plain
-from videogen.models.folders import file_digests
+from videogen.models.descriptions import file_digests
 from videogen.models.sizes import check_sides
-
 
 SAMPLERS = {
     "UniPCMultistepScheduler": "unipc",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from videogen.errors import ConfigError, WeightsError
-from videogen.models.folders import (
-    WEIGHTS,
-    check_weights,
-    file_digests,
-    load_component,
-    read_config,
-    read_json,
-    weight_files,
-)
+from videogen.errors import WeightsError
+from videogen.models.folders import WEIGHTS, check_weights, load_component, weight_files
 from videogen.models.meta import on_meta
 
 
@@ -28,12 +19,6 @@ class Part(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.linear, self.norm1 = nn.Linear(3, 2), nn.LayerNorm(2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartConfig:
-    width: int
-    share: float = 0.5
 
 
 @pytest.fixture
@@ -162,49 +147,3 @@ def test_a_key_in_two_shards_is_an_error(tmp_path, tensors):
     files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     with pytest.raises(WeightsError, match=r"b.safetensors: got '.*' a second time"):
         check_weights(empty(), tmp_path, files)
-
-
-def config_file(folder: Path, **fields: object) -> Path:
-    path = folder / "config.json"
-    path.write_text(json.dumps({"_class_name": "Part", "_diffusers_version": "1", **fields}))
-    return path
-
-
-def test_a_config_is_read(tmp_path):
-    path = config_file(tmp_path, width=3, of_training=True)
-    assert read_config(PartConfig, path, "Part", ignored=("of_training",)) == PartConfig(width=3)
-
-
-@pytest.mark.parametrize(
-    ("fields", "problem"),
-    [
-        ({"width": "3"}, "width: got '3', expected an integer"),
-        ({"width": 3, "hight": 4}, "hight: unknown field"),
-        ({}, "width: missing"),
-        ({"width": 3, "_class_name": "Whole"}, "got 'Whole', expected Part"),
-    ],
-)
-def test_a_wrong_config_is_named(tmp_path, fields, problem):
-    path = config_file(tmp_path, **fields)
-    with pytest.raises(ConfigError, match=problem) as error:
-        read_config(PartConfig, path, "Part")
-    assert str(path) in str(error.value)
-
-
-@pytest.mark.parametrize("content", [None, "{", "3"])
-def test_an_unreadable_config_is_named(tmp_path, content):
-    path = tmp_path / "config.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(WeightsError, match=r"config.json"):
-        read_json(path)
-
-
-def test_digests_tell_files_apart(tmp_path, tensors):
-    write_whole(tmp_path, tensors)
-    config_file(tmp_path, width=3)
-    before = file_digests(tmp_path)
-    assert sorted(before) == ["config.json", f"{WEIGHTS}.safetensors"]
-    write_whole(tmp_path, tensors | {"linear.bias": tensors["linear.bias"] + 1})
-    after = file_digests(tmp_path)
-    assert [name for name in before if before[name] != after[name]] == [f"{WEIGHTS}.safetensors"]

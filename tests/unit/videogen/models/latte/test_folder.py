@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.tiny_published import latte_pipeline
 from videogen.errors import ConfigError, InvalidRequestError
-from videogen.models.latte.folder import load_latte, read_latte_spec
+from videogen.models.latte.folder import load_latte
+from videogen.models.latte.spec import read_latte_spec
 from videogen.models.text import encode_pair
 
 pytest.importorskip("diffusers")
