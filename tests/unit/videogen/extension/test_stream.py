@@ -42,6 +42,27 @@ def test_exactly_as_many_frames_as_asked_for_come_out(
     assert [chunk.is_last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
 
 
+def test_frames_are_those_of_all_latents_decoded_at_once(pipe: VideoGenerator) -> None:
+    request = request_of(pipe, num_frames=62)
+    chunks = list(pipe.stream(request))
+    at_once = np.concatenate(list(pipe.decode(pipe.denoise(request))))
+    assert len(at_once) == 65
+    assert np.array_equal(frames_of(pipe, chunks, {}), at_once[:62])
+    apart = [np.concatenate(list(pipe.decode(chunk.latents))) for chunk in chunks[1:]]
+    assert not np.array_equal(apart[0][-4:], at_once[17 + 8 : 17 + 12])  # so the past does matter
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "latents"), [(1, 1), (2, 2), (5, 2), (6, 3), (9, 3), (62, 17), (65, 17)]
+)
+def test_latents_hold_at_least_the_frames(
+    pipe: VideoGenerator, num_frames: int, latents: int
+) -> None:
+    vae = pipe.spec.vae
+    assert vae.latent_frames(num_frames) == latents
+    assert vae.frames(latents - 1) < num_frames <= vae.frames(latents)
+
+
 def test_a_clip_that_fits_the_window_is_one_chunk(pipe: VideoGenerator) -> None:
     (chunk,) = pipe.stream(request_of(pipe, num_frames=17))
     assert (chunk.index, chunk.first_latent, chunk.latents.shape[1]) == (0, 0, 5)
