@@ -17,7 +17,7 @@ from videogen.evaluation.signals import SignalTable, Timeline
 from videogen.evaluation.window import Window, lag_frames
 
 if TYPE_CHECKING:
-    from videogen.evaluation.backends.encoders import FrameEncoder
+    from videogen.evaluation.backends.encoders import FrameEncoder, PublishedFlow
 
 DEFAULT_SIZE_PX = 128
 MIN_SIZE_PX = 32
@@ -32,7 +32,8 @@ class Evaluator:
         names: metrics or families, such as "coherence.score" or "drift"; None is the default set.
         size: shorter side in pixels that frames are brought to before they are measured. Scores
             of different sizes do not compare.
-        weights: local folders of pretrained networks by kind ("clip", "dinov2", "dino"). Metrics
+        weights: local folders of pretrained networks by kind ("clip", "dinov2", "dino", "raft").
+            Metrics
             whose weights are not given are skipped and say so.
         feature: also compute `ClipMetrics.feature`, for comparing sets of clips.
         device: where pretrained networks run.
@@ -94,10 +95,15 @@ class Evaluator:
         return frozenset(needed | ({"feature"} if feature else set()))
 
 
-def _load(weights: Mapping[str, str | Path], device: str) -> dict[str, FrameEncoder]:
-    from videogen.evaluation.backends.encoders import load_encoder  # torch and transformers
+def _load(
+    weights: Mapping[str, str | Path], device: str
+) -> dict[str, FrameEncoder | PublishedFlow]:
+    from videogen.evaluation.backends.encoders import load_encoder, load_flow  # needs torch
 
-    return {kind: load_encoder(kind, folder, device) for kind, folder in weights.items()}
+    return {
+        kind: load_flow(folder, device) if kind == "raft" else load_encoder(kind, folder, device)
+        for kind, folder in weights.items()
+    }
 
 
 class ClipEvaluation:
@@ -194,7 +200,7 @@ def _compute(
     return results, skipped
 
 
-def _provenance(encoder: FrameEncoder | None) -> dict[str, str]:
+def _provenance(encoder: FrameEncoder | PublishedFlow | None) -> dict[str, str]:
     return {"weights_sha256": encoder.sha256} if encoder else {}
 
 

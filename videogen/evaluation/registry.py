@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 from videogen.evaluation.metric import Metric
 from videogen.evaluation.metrics import (
@@ -21,6 +21,7 @@ from videogen.evaluation.metrics import (
 )
 from videogen.evaluation.probes.adherence import AdherenceProbe
 from videogen.evaluation.probes.change import ChangeProbe
+from videogen.evaluation.probes.dynamic import DynamicProbe
 from videogen.evaluation.probes.feature import FeatureProbe
 from videogen.evaluation.probes.light import LightProbe
 from videogen.evaluation.probes.likeness import LikenessProbe
@@ -28,9 +29,6 @@ from videogen.evaluation.probes.motion import PairProbe, TripleProbe
 from videogen.evaluation.probes.pretrained import PretrainedProbe
 from videogen.evaluation.signals import Probe
 from videogen.registry import Registry
-
-if TYPE_CHECKING:
-    from videogen.evaluation.backends.encoders import FrameEncoder
 
 FAMILIES = (
     coherence,
@@ -55,7 +53,8 @@ class ProbeContext:
 
     fps: float
     prompt: str | None = None
-    encoders: Mapping[str, FrameEncoder] = field(default_factory=dict)
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    """Loaded networks by kind: `FrameEncoder`, or `PublishedFlow` for "raft"."""
 
 
 _PROBES: dict[str, Callable[[ProbeContext], Probe]] = {
@@ -68,6 +67,7 @@ _PROBES: dict[str, Callable[[ProbeContext], Probe]] = {
     "feature": lambda context: FeatureProbe(),
     "clip": lambda context: PretrainedProbe(context.encoders["clip"], context.prompt),
     "dinov2": lambda context: PretrainedProbe(context.encoders["dinov2"], context.prompt),
+    "raft": lambda context: DynamicProbe(context.encoders["raft"], context.fps),
     "dino": lambda context: PretrainedProbe(context.encoders["dino"], context.prompt),
 }
 

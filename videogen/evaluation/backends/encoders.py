@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from videogen.errors import WeightsError
 from videogen.evaluation.backends.folders import WEIGHTS, check_folder, digest, is_published
+from videogen.evaluation.backends.raft import Raft, load_raft, pad
 from videogen.models.pretrained import import_transformers, load_pretrained
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -60,6 +61,34 @@ class FrameEncoder:
         return functional.normalize(vector[0].float(), dim=0).cpu()
 
 
+@dataclass(frozen=True)
+class PublishedFlow:
+    """RAFT, as VBench's dynamic degree asks it."""
+
+    model: Raft
+    sha256: str
+    device: torch.device
+
+    @torch.inference_mode()
+    def top_speed(self, earlier: np.ndarray, later: np.ndarray) -> float:
+        """Mean length in pixels of the longest 5 % of flow vectors, the padding included."""
+        flow = self.model(*(pad(_planes(f).to(self.device)) for f in (earlier, later)))
+        lengths = flow[0].square().sum(dim=0).sqrt().flatten()
+        return float(lengths.sort(descending=True).values[: int(lengths.numel() * 0.05)].mean())
+
+
+def load_flow(folder: str | Path, device: str = "cpu") -> PublishedFlow:
+    """Load RAFT from a local folder.
+
+    Raises:
+        WeightsError: the folder lacks the file, or it holds another network.
+    """
+    path = Path(folder)
+    check_folder("raft", path)
+    where = torch.device(device)
+    return PublishedFlow(load_raft(path, where), digest(path), where)
+
+
 def load_encoder(kind: str, folder: str | Path, device: str = "cpu") -> FrameEncoder:
     """Load a network from a local folder in float32.
 
@@ -71,7 +100,9 @@ def load_encoder(kind: str, folder: str | Path, device: str = "cpu") -> FrameEnc
     path = Path(folder)
     config = check_folder(kind, path)
     where = torch.device(device)
-    model = load_pretrained(WEIGHTS[kind].family, path, torch.float32).to(where)
+    family = WEIGHTS[kind].family
+    assert family is not None, f"{kind} is not read through transformers"
+    model = load_pretrained(family, path, torch.float32).to(where)
     return FrameEncoder(
         kind=kind,
         model=model,
@@ -99,13 +130,18 @@ def _load_tokenizer(folder: Path) -> Any:
         raise WeightsError(f"{folder}: the tokenizer cannot be read: {error}") from error
 
 
+def _planes(frame: np.ndarray) -> Tensor:
+    """uint8 `h w c` to float `1 c h w`, values unchanged."""
+    return torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float()
+
+
 def prepare(frame: np.ndarray, kind: str, side_px: int) -> Tensor:
     """Resize the shorter side without antialiasing, crop (not for DINO), normalise: `1 c h w`.
 
     As in VBench: CLIP bicubic and cropped to a square, DINO bilinear and whole. Values are rounded
     to bytes after resizing, as its image library does.
     """
-    pixels = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float()
+    pixels = _planes(frame)
     height, width = pixels.shape[-2:]
     short = min(height, width)
     size = (int(side_px * height / short), int(side_px * width / short))

@@ -20,13 +20,13 @@ class Weights:
 
     Attributes:
         about: the checkpoint it means.
-        family: how transformers calls it.
+        family: how transformers calls it; None for a network of our own code.
         files: what the folder has to hold; alternatives are separated by "|".
         published: configuration values that make it the network VBench publishes numbers with.
     """
 
     about: str
-    family: Family
+    family: Family | None
     files: tuple[str, ...]
     published: Mapping[str, Any]
 
@@ -53,6 +53,12 @@ WEIGHTS: Registry[Weights] = Registry(
             files=_MODEL_FILES,
             published={"hidden_size": 768, "num_hidden_layers": 12, "patch_size": 16},
         ),
+        "raft": Weights(
+            about="RAFT (raft-things.pth of the authors' release, converted to safetensors)",
+            family=None,
+            files=("raft-things.safetensors",),
+            published={},
+        ),
     },
 )
 
@@ -76,6 +82,8 @@ def check_folder(kind: str, folder: Path) -> dict[str, Any]:
             f"weights.{kind}: got '{folder}', expected {wanted(kind)}. "
             "Fix: download it yourself and give its path; nothing is fetched from a hub."
         )
+    if weights.family is None:
+        return {}
     if missing:
         check_safetensors(folder)
         raise WeightsError(

@@ -12,6 +12,8 @@ from videogen.evaluation.signals import Timeline
 
 OTHER_NETWORK = "the folder holds a network of another size than VBench's; its numbers differ"
 
+TOO_SMALL = "RAFT needs two frames at 8 a second, and a shorter side of 121 px"
+
 
 def consistency(clip: Timeline, kind: str) -> Score:
     """½ (max(0, cos to the frame before) + max(0, cos to the first)), mean over frames."""
@@ -44,10 +46,35 @@ def _row(name: str, kind: str, compute: Callable[[Timeline], Score], about: str)
     )  # fmt: skip
 
 
+def dynamic_degree(clip: Timeline) -> Score:
+    """1 where enough of the sampled pairs move: round(n / 4) of n frames, 6 px at 256 px."""
+    facts = clip.extra["raft"]
+    speeds = clip["raft_top"][np.isfinite(clip["raft_top"])]
+    if not len(speeds):
+        return Score(float("nan"))
+    least_px = max(1.0, 8.0 / clip.fps) * 6.0 * facts["side"] / 256.0
+    least_pairs = round(4 * facts["sampled"] / 16.0)
+    moving = int((speeds > least_px).sum())
+    details = {"moving_pairs": moving, "least_pairs": least_pairs, "least_px": round(least_px, 6)}
+    return Score(float(moving >= least_pairs), clip["raft_top"], details)
+
+
 _SUBJECT, _BACKGROUND = "vbench.subject_consistency", "vbench.background_consistency"
 METRICS = (
     _row(_SUBJECT, "dino", _published(_SUBJECT, "dino"), "As VBench, with DINO ViT-B/16."),
     _row(_BACKGROUND, "clip", _published(_BACKGROUND, "clip"), "As VBench, with CLIP ViT-B/32."),
+    Metric(
+        "vbench.dynamic_degree",
+        "info",
+        "0/1",
+        ("raft",),
+        dynamic_degree,
+        backend="raft-things",
+        min_frames=2,
+        weights="raft",
+        absent=TOO_SMALL,
+        about="As VBench, with RAFT: whether the clip moves at all.",
+    ),
     _row("consistency.dinov2", "dinov2", _of("dinov2"), "VBench's form with DINOv2's class token."),
     _row("consistency.clip", "clip", _of("clip"), "VBench's form with CLIP's image vectors."),
 )

@@ -76,7 +76,8 @@ def test_a_seam_is_measured_where_chunks_were_joined():
 def test_drift_of_colour_is_the_distance_between_the_ends(amount):
     grey = np.full((15, 32, 32, 3), 120, np.uint8)
     result = evaluate(ramped(grey, amount), "drift.color")["drift.color"]
-    levels = np.float32([[[120 + amount * share] * 3 for share in (1 / 14, 13 / 14)]]) / 255
+    greys = [[[120 + amount * share] * 3 for share in (1 / 14, 13 / 14)]]
+    levels = np.array(greys, np.float32) / 255
     first, last = cv2.cvtColor(levels, cv2.COLOR_RGB2LAB)[0, :, 0]
     assert result.value == pytest.approx(abs(last - first), rel=0.1)
     assert result.details["slope_per_s"] == pytest.approx(abs(last - first) / (12 / 12), rel=0.15)

@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
 
 from videogen.errors import ConfigError, WeightsError
 from videogen.evaluation import Evaluator
-from videogen.evaluation.backends.encoders import load_encoder, prepare
+from videogen.evaluation.backends.encoders import (
+    PublishedFlow,
+    load_encoder,
+    load_flow,
+    prepare,
+)
 from videogen.evaluation.backends.folders import WEIGHTS, check_folder
+from videogen.evaluation.backends.raft import Raft, pad
 from videogen.shapes import render
 from videogen.shapes.scene import ObjectSpec, Scene
 
@@ -145,3 +152,41 @@ def test_pickled_weights_are_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(WeightsError, match="pickle can run code"):
         check_folder("dinov2", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def raft_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raft")
+    torch.manual_seed(0)
+    state = {f"module.{key}": value for key, value in Raft().state_dict().items()}
+    norm = {k: v for k, v in state.items() if ".downsample.1." in k}
+    state |= {k.replace("downsample.1", "norm3"): v.clone() for k, v in norm.items()}
+    save_file(state, folder / "raft-things.safetensors")
+    return folder
+
+
+def test_dynamic_degree_follows_vbenchs_rule(raft_folder, monkeypatch):
+    evaluator = Evaluator(["vbench.dynamic_degree"], weights={"raft": raft_folder})
+    speeds = iter([3.3, 4.0, 3.4, 9.0])
+    monkeypatch.setattr(PublishedFlow, "top_speed", lambda self, a, b: next(speeds))
+    frames = np.zeros((13, 160, 144, 3), np.uint8)
+    result = evaluator.evaluate(frames, 24)["vbench.dynamic_degree"]
+    assert result.details["least_px"] == pytest.approx(6 * 144 / 256, abs=1e-6)
+    assert result.details["moving_pairs"] == 3
+    assert result.details["least_pairs"] == round(4 * 5 / 16)
+    assert result.value == 1
+    assert "121 px" in evaluator.evaluate(FRAMES, 24).skipped["vbench.dynamic_degree"]
+    assert result.curve is not None
+    assert np.flatnonzero(np.isfinite(result.curve)).tolist() == [3, 6, 9, 12]
+
+
+def test_raft_reads_the_authors_names_and_refuses_others(raft_folder, tmp_path):
+    flow = load_flow(raft_folder)
+    first, second = (render(Scene((BALL,), "navy"), 2, 128, 136)[t] for t in (0, 1))
+    assert np.isfinite(flow.top_speed(first, second))
+    assert pad(torch.zeros(1, 3, 40, 57)).shape[-2:] == (40, 64)
+    save_file({"conv.weight": torch.zeros(1)}, tmp_path / "raft-things.safetensors")
+    with pytest.raises(WeightsError, match=r"convert raft-things\.pth"):
+        load_flow(tmp_path)
+    with pytest.raises(WeightsError, match=r"raft-things\.safetensors of RAFT"):
+        load_flow(tmp_path / "nowhere")

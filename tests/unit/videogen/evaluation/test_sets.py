@@ -65,8 +65,10 @@ def test_features_tell_directions_of_motion_and_colours_apart():
     left = [feature("left", "red", seed) for seed in range(3)]
     right = [feature("right", "red", seed) for seed in range(3)]
     flow = slice(0, 32)
+
+    def distances(one, others):
+        return [float(np.linalg.norm((one - other)[flow])) for other in others]
+
     for one in left:
-        assert min(np.linalg.norm((one - other)[flow]) for other in right) > max(
-            np.linalg.norm((one - other)[flow]) for other in left
-        )
+        assert min(distances(one, right)) > max(distances(one, left))
     assert np.isfinite(left[0]).all()
