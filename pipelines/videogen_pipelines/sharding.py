@@ -128,6 +128,7 @@ class GangForecast:
 
     cfg_degree: int
     seq_degree: int
+    weights: str
     rank_bytes: int
     alone_bytes: int
     sent_bytes_per_step: int
@@ -144,6 +145,7 @@ def forecast_gang(
     return GangForecast(
         cfg_degree=cfg,
         seq_degree=seq,
+        weights=gang.weights if is_divided else "whole",
         rank_bytes=estimate_memory(demand, degrees, shared_weights=is_divided).peak,
         alone_bytes=estimate_memory(demand, Degrees()).peak,
         sent_bytes_per_step=int(step_bytes(demand, degrees)),
