@@ -134,7 +134,7 @@ def test_a_dry_run_says_what_gangs_of_several_ranks_need(
     arguments = ["generate", "-p", "red", "--model", str(tiny_model), "--out", str(tmp_path / "o")]
     arguments += ["--dry-run", "--set", "cluster.gang.cfg_degree=2"]
     assert run([*arguments, "--set", "cluster.gang.seq_degree=2"]) == 0
-    assert "cfg 2 × seq 2: about" in capsys.readouterr().out
+    assert "cfg 2 × seq 2, whole weights: about" in capsys.readouterr().out
     assert run([*arguments, "--set", "cluster.gang.seq_degree=5"]) == errors.BAD_INPUT
     assert "cluster.gang.seq_degree: got 5, expected 1 to 4" in capsys.readouterr().err
 
