@@ -58,7 +58,7 @@ FAULTS = (
     Fault("motion.skip", lambda clip: motion.skip(clip).value, 1.2, 4.0, 0.5),
     Fault("motion.camera_shake", lambda clip: motion.camera_shake(clip).value, 0.5, 4.0),
     Fault("cut.jump", lambda clip: cuts.jump(clip).value, 8.0, 40.0),
-    Fault("seam.step", lambda clip: cuts.seam(clip).value, 0.1, 0.8),
+    Fault("seam.step", lambda clip: cuts.seam(clip).value, 0.3, 1.0),
     Fault("consistency.subject", lambda clip: 1 - consistency.subject(clip).value, 0.3, 0.9),
     Fault("consistency.background", lambda clip: 1 - consistency.background(clip).value, 0.1, 0.6),
     Fault("drift.color", lambda clip: drift.color(clip).value, 6.0, 40.0),

@@ -18,7 +18,12 @@ def _row(name: str, direction: Direction, unit: str, about: str) -> Metric:
 
 
 METRICS = (
-    _row("sharpness", "higher", "log2", "Laplacian energy over gradient energy."),
+    _row(
+        "sharpness",
+        "higher",
+        "log2",
+        "Laplacian energy over gradient energy on the strongest edges.",
+    ),
     _row("noise", "lower", "grey levels", "Noise from the finest diagonal wavelet, native size."),
     _row("blockiness", "lower", "grey levels", "Excess of steps at 8x8 block borders."),
     _row("contrast", "info", "ΔE", "Distance in colour between subject and background."),

@@ -14,6 +14,8 @@ SUBJECT_COLUMNS = ("subject_l", "subject_a", "subject_b")
 BACKGROUND_COLUMNS = ("background_l", "background_a", "background_b")
 BLOCK_PX = 8
 MIN_AREA = 0.002
+STRONG_EDGE = 0.5
+"""Share of the steepest gradient from which a pixel counts as an edge."""
 
 
 class LightProbe:
@@ -61,7 +63,7 @@ def _parts(frame: FrameView) -> dict[str, float]:
 
 
 def sharpness(grey: np.ndarray) -> float:
-    """log2 of Laplacian energy over gradient energy: how short edges are, not how many.
+    """log2 of Laplacian energy over gradient energy on the strongest edges: how short they are.
 
     Unlike the Laplacian's variance it stays the same when an object grows or contrast changes.
     """
@@ -69,8 +71,10 @@ def sharpness(grey: np.ndarray) -> float:
     laplacian = cv2.Laplacian(image, cv2.CV_32F)
     dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=1 / 8)
-    energy = float((dx**2 + dy**2).mean())
-    return float(np.log2((float((laplacian**2).mean()) + 1e-3) / (energy + 1e-3)))
+    energy = dx**2 + dy**2
+    edges = energy >= STRONG_EDGE**2 * energy.max()
+    curved, steep = (laplacian[edges] ** 2).sum(), energy[edges].sum()
+    return float(np.log2(curved + 1e-3) - np.log2(steep + 1e-3))
 
 
 def noise(grey: np.ndarray) -> float:

@@ -71,4 +71,4 @@ def test_features_tell_directions_of_motion_and_colours_apart():
 
     for one in left:
         assert min(distances(one, right)) > max(distances(one, left))
-    assert np.isfinite(left[0]).all()
+    assert all(vector is not None and np.isfinite(vector).all() for vector in left)
