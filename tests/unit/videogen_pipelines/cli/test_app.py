@@ -88,7 +88,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.Capture
         (["--set", "model.dtyp=float32"], "model.dtyp"),
         (["--set", "cluster.gang.seq_degree=999"], "seq_degree: got 999"),
         (["--set", "cluster.max_attempts=9"], "cluster.max_gang_deaths"),
-        (["--num-frames", "6"], "num_frames: got 6"),
+        (["--height", "33"], "height: got 33"),
         (["--out", "s3://bucket/run"], "s3://bucket/run"),
     ],
 )
@@ -104,11 +104,11 @@ def test_bad_input_is_named_without_a_traceback(
 
 
 def test_errors_are_json_for_machines(tiny_model: Path, capsys: pytest.CaptureFixture[str]):
-    arguments = ["generate", "-p", "red", "--model", str(tiny_model), "--num-frames", "6", "--json"]
+    arguments = ["generate", "-p", "red", "--model", str(tiny_model), "--height", "33", "--json"]
     assert run(arguments) == errors.BAD_INPUT
     found = json.loads(capsys.readouterr().out)
     assert found["exit_code"] == errors.BAD_INPUT
-    assert "num_frames: got 6" in found["message"]
+    assert "height: got 33" in found["message"]
 
 
 def test_a_dry_run_prints_the_plan(
