@@ -88,7 +88,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.Capture
         (["--set", "model.dtyp=float32"], "model.dtyp"),
         (["--set", "cluster.gang.seq_degree=999"], "seq_degree: got 999"),
         (["--set", "cluster.max_attempts=9"], "cluster.max_gang_deaths"),
-        (["--height", "33"], "height: got 33"),
+        (["--set", "sampling.height=33"], "height: got 33"),
         (["--out", "s3://bucket/run"], "s3://bucket/run"),
     ],
 )
@@ -104,7 +104,16 @@ def test_bad_input_is_named_without_a_traceback(
 
 
 def test_errors_are_json_for_machines(tiny_model: Path, capsys: pytest.CaptureFixture[str]):
-    arguments = ["generate", "-p", "red", "--model", str(tiny_model), "--height", "33", "--json"]
+    arguments = [
+        "generate",
+        "-p",
+        "red",
+        "--model",
+        str(tiny_model),
+        "--json",
+        "--set",
+        "sampling.height=33",
+    ]
     assert run(arguments) == errors.BAD_INPUT
     found = json.loads(capsys.readouterr().out)
     assert found["exit_code"] == errors.BAD_INPUT
