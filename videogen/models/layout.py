@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,23 @@ class Layout:
     def gather(self, patches: Tensor) -> Tensor:
         """All patches `b t s c`, given those worked on."""
         return patches
+
+
+@runtime_checkable
+class TokenAttention(Protocol):
+    """Self-attention of tokens `b t s d`, which needs an axis of them whole."""
+
+    axis: Literal["space", "time", "spacetime"]
+    num_heads: int
+    attend: Callable[..., Tensor]
+    """`videogen.models.attention.attention`, or what takes its place."""
+
+
+class TokenModel(Protocol):
+    """A model whose tokens a layout can share out."""
+
+    layout: Layout
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Itself and all modules in it."""
+        ...

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from videogen.errors import ConfigError
-from videogen.models.blocks import SelfAttention
-from videogen.models.dit import SpacetimeDiT
+from videogen.models.layout import TokenAttention, TokenModel
 from videogen.models.vae import to_bytes
 from videogen.parallel.halves import OverlappedHalves, SplitHalves
 from videogen.parallel.layout import ShardedLayout
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
     from videogen.generator import VideoGenerator
 
 Weights = Literal["whole", "sharded", "offloaded"]
+AnyModel = TypeVar("AnyModel", bound=TokenModel)
 
 
-def parallelize(model: SpacetimeDiT, mesh: Mesh, ulysses_degree: int | None = None) -> SpacetimeDiT:
+def parallelize(model: AnyModel, mesh: Mesh, ulysses_degree: int | None = None) -> AnyModel:
     """Have the ranks of the axis `seq` share the tokens of every forward of `model`.
 
     All ranks then call it together, with the same arguments, and all get the whole result, which
@@ -45,7 +45,7 @@ def parallelize(model: SpacetimeDiT, mesh: Mesh, ulysses_degree: int | None = No
         return model
     layout = ShardedLayout(mesh.seq)
     for module in model.modules():
-        if isinstance(module, SelfAttention):
+        if isinstance(module, TokenAttention):
             _shard_attention(module, layout, mesh, ulysses_degree)
     model.layout = layout
     return model
@@ -107,7 +107,7 @@ def _check_overlap(overlaps: bool, weights: Weights) -> None:
 
 
 def _shard_attention(
-    module: SelfAttention, layout: ShardedLayout, mesh: Mesh, ulysses_degree: int | None
+    module: TokenAttention, layout: ShardedLayout, mesh: Mesh, ulysses_degree: int | None
 ) -> None:
     if module.axis != "spacetime":
         install_switch(module, layout)
