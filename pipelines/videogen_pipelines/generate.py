@@ -44,6 +44,8 @@ class Outcome:
     counts: RunCounts
     summary: RunSummary
     contact_sheet: str | None
+    evaluation: dict[str, Any] | None = None
+    """What `metrics/summary.json` says, if clips were scored while they were made."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
@@ -56,6 +58,7 @@ class Outcome:
             "pending": self.counts.pending,
             "contact_sheet": self.contact_sheet,
             "summary": self.summary.to_dict(),
+            "evaluation": self.evaluation,
         }
 
 
@@ -183,10 +186,6 @@ def _end(
         counts = RunCounts(plan.total, done, failed, plan.total - done - failed)
     else:
         counts = standing or run.finish(_result_rows(job))
-    if job.config.evaluate.scores_clips and not interrupted:
-        from videogen_pipelines.evaluation.evaluate import add_up_run
-
-        add_up_run(job.config, job.storage)
     state: State = "some_failed" if counts.failed or counts.pending else "complete"
     return Outcome(
         state="interrupted" if interrupted else state,
@@ -194,7 +193,17 @@ def _end(
         counts=counts,
         summary=observers.costed(run.summary(elapsed_s)),
         contact_sheet=None if interrupted else _contact_sheet(job, made.done),
+        evaluation=None if interrupted else _evaluation(job),
     )
+
+
+def _evaluation(job: Job) -> dict[str, Any] | None:
+    """Add up what clips scored while they were made, if they did."""
+    if not job.config.evaluate.scores_clips:
+        return None
+    from videogen_pipelines.evaluation.evaluate import add_up_run
+
+    return add_up_run(job.config, job.storage)
 
 
 def _result_rows(job: Job) -> Iterator[ResultRow]:

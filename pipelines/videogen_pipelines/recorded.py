@@ -12,6 +12,7 @@ from videogen.errors import ConfigError, InvalidRequestError, WeightsError
 from videogen.requests import SamplingDefaults
 from videogen.storage import Storage
 from videogen_pipelines.config import RunConfig
+from videogen_pipelines.evaluation.sweep import SweepInputs, grid_of
 from videogen_pipelines.inputs import Inputs, ManifestInputs, PromptInputs
 from videogen_pipelines.job import Job, LoadedModel
 from videogen_pipelines.manifest import ManifestOptions
@@ -61,6 +62,9 @@ def inputs_of(
         return PromptInputs(
             recipe["prompts"], defaults, check_size, recipe["seed"], recipe["num_samples"]
         )
+    if recipe["kind"] == "sweep":
+        inner = inputs_of(recipe["inputs"], defaults, check_size)
+        return SweepInputs(inner, grid_of(recipe["grid"]), check_size)
     options = ManifestOptions(**recipe["options"])
     return ManifestInputs(recipe["path"], defaults, check_size, options, recipe["bad_rows"])
 

@@ -13,6 +13,7 @@ import typer
 
 from videogen_pipelines.cli import errors
 from videogen_pipelines.cli.cancel import cancel
+from videogen_pipelines.cli.compare import compare
 from videogen_pipelines.cli.doctor import doctor
 from videogen_pipelines.cli.evaluate import evaluate
 from videogen_pipelines.cli.generate import generate
@@ -23,6 +24,7 @@ from videogen_pipelines.cli.retry import retry
 from videogen_pipelines.cli.show import show
 from videogen_pipelines.cli.status import status
 from videogen_pipelines.cli.submit import submit
+from videogen_pipelines.cli.sweep import sweep
 from videogen_pipelines.cli.train import app as train
 from videogen_pipelines.cli.verify import verify
 from videogen_pipelines.redact import RedactingFormatter
@@ -42,6 +44,8 @@ app.command()(retry)
 app.command()(verify)
 app.command()(show)
 app.command()(evaluate)
+app.command()(compare)
+app.command(context_settings={"ignore_unknown_options": True})(sweep)
 app.command()(models)
 app.command()(plan)
 app.command()(doctor)

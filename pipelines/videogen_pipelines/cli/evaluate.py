@@ -90,12 +90,14 @@ def evaluate(
 
 def show(outcome: EvaluationOutcome, console: Console) -> None:
     """Print the table and how it ended."""
-    from videogen_pipelines.evaluation.summary import summary_table
+    from videogen_pipelines.evaluation.summary import summary_table, sweep_table
 
     if outcome.summary is None:
         console.print(f"interrupted after {outcome.scored_now:,} clips; the same command continues")
         return
     console.print(summary_table(outcome.summary, f"{outcome.uri} · {outcome.clips:,} clips"))
+    if outcome.summary["sweep"] is not None:
+        console.print(sweep_table(outcome.summary))
     for why, names in _skipped(outcome.summary["skipped"]).items():
         line = f"skipped {', '.join(names)}: {why}"
         console.print(line, soft_wrap=True, markup=False, highlight=False)

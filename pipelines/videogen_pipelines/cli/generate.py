@@ -74,6 +74,10 @@ def generate(
     gangs: Annotated[
         int | None, typer.Option(min=1, help="Model replicas that work side by side.")
     ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="field=value,value,…: make every row with each; repeatable. See sweep."),
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Score each clip while it is made.")
     ] = False,
@@ -98,8 +102,6 @@ def generate(
 
     Example: videogen generate --prompt "a red circle moves right" --seed 7
     """
-    from rich.console import Console
-
     check_code()
     job = job_of(
         manifest=manifest,
@@ -118,11 +120,19 @@ def generate(
         config=config,
         overrides=overrides,
         evaluate=evaluate,
+        grid=grid,
     )
+    perform(job, log_interval, dry_run=dry_run, as_json=json)
+
+
+def perform(job: Job, log_interval_s: float, *, dry_run: bool, as_json: bool) -> None:
+    """Run a job, or only say what it would do; ends with its exit code."""
+    from rich.console import Console
+
     if dry_run:
-        _dry_run(job, Console(), as_json=json)
+        _dry_run(job, Console(), as_json=as_json)
     else:
-        _run(job, Console(), Console(stderr=True), log_interval, as_json=json)
+        _run(job, Console(), Console(stderr=True), log_interval_s, as_json=as_json)
 
 
 def job_of(
@@ -143,6 +153,7 @@ def job_of(
     config: str | None,
     overrides: list[str] | None,
     evaluate: bool = False,
+    grid: list[str] | None = None,
 ) -> Job:
     """The run that these options of the command line describe, checked."""
     from videogen_pipelines.config import load_run_config, override
@@ -171,6 +182,10 @@ def job_of(
         extra_columns=ExtraColumns(extra_columns),
         bad_rows=BadRows(bad_rows),
     )
+    if grid:
+        from videogen_pipelines.evaluation.sweep import SweepInputs, parse_grid
+
+        inputs = SweepInputs(inputs, parse_grid(grid), loaded.spec.check_size)
     return Job.check(settings, loaded, inputs, out)
 
 
@@ -308,6 +323,10 @@ def _run(
         typer.echo(json_module.dumps({**outcome.to_dict(), "exit_code": code}, indent=2))
     else:
         console.print(summary_table(outcome.summary, outcome.uri))
+        if outcome.evaluation is not None:
+            from videogen_pipelines.evaluation.summary import brief_table
+
+            console.print(brief_table(outcome.evaluation))
         console.print(_closing(outcome), soft_wrap=True, highlight=False)
     raise typer.Exit(code)
 

@@ -165,6 +165,8 @@ def _name(parameter: Any) -> str:
 
 
 def _spelled(option: str, value: Any) -> list[str]:
+    if value is True:  # a flag
+        return [option]
     values = value if isinstance(value, list | tuple) else [value]
     return [part for each in values for part in (option, str(getattr(each, "value", each)))]
 

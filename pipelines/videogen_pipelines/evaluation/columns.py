@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from videogen_pipelines.evaluation.score import ClipScore
 from videogen_pipelines.evaluation.sources import SourceClip
+from videogen_pipelines.evaluation.sweep import SWEEP
 from videogen_pipelines.sidecar import Sidecar
 
 SCORED, FAILED, MISSING = "scored", "failed", "missing"
@@ -44,6 +45,9 @@ _ABOUT = [
 _OF_REQUEST = ("negative_prompt", "num_inference_steps", "guidance_scale", "sampler")
 
 
+_NO_SWEEP: Mapping[str, Sequence[Any]] = {}
+
+
 @dataclass(frozen=True)
 class ScoredClip:
     """A row to be: a clip with its score, or with why it has none."""
@@ -55,9 +59,17 @@ class ScoredClip:
     curves_key: str | None = None
 
 
-def schema_of(metrics: Iterable[str]) -> pa.Schema:
-    """The schema for these metrics: for each its number, its bad tail and its worst frame."""
-    fields = list(_ABOUT)
+def schema_of(metrics: Iterable[str], sweep: Mapping[str, Sequence[Any]] = _NO_SWEEP) -> pa.Schema:
+    """The schema for these metrics: for each its number, its bad tail and its worst frame.
+
+    Args:
+        sweep: the grid of a run that is a sweep; adds `sweep.row` and a column for each field.
+    """
+    fields: list[Any] = list(_ABOUT)
+    if sweep:
+        fields.append(pa.field("sweep.row", pa.string()))
+    for name, values in sweep.items():
+        fields.append(pa.field(f"sweep.{name}", _type_of(values)))
     for name in metrics:
         fields += [
             pa.field(name, pa.float64()),
@@ -95,7 +107,9 @@ def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 def _of_sidecar(sidecar: Sidecar) -> dict[str, Any]:
     request = sidecar.request.model_dump(mode="json")
+    point = request["metadata"].get(SWEEP)
     return {
+        **({f"sweep.{k}": _cell(v) for k, v in point.items()} if isinstance(point, dict) else {}),
         **{name: request[name] for name in _OF_REQUEST},
         "seed": sidecar.seed,
         "accepted": None if sidecar.tries is None else sidecar.tries.accepted,
@@ -126,6 +140,16 @@ def _of_score(score: ClipScore) -> dict[str, Any]:
         row[f"{name}.p95"] = found.p95
         row[f"{name}.worst_frame"] = found.worst_frame
     return row
+
+
+def _type_of(values: Sequence[Any]) -> pa.DataType:
+    is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return pa.float64() if is_number else pa.string()
+
+
+def _cell(value: Any) -> Any:
+    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return value if is_plain else _json(value)
 
 
 def _json(value: Any) -> str:

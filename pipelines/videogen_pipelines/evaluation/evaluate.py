@@ -28,7 +28,7 @@ from videogen_pipelines.evaluation.job import EvaluationJob
 from videogen_pipelines.evaluation.settings import versions
 from videogen_pipelines.evaluation.sources import RunSource
 from videogen_pipelines.evaluation.store import METRICS_PREFIX
-from videogen_pipelines.evaluation.summary import MetricSummary
+from videogen_pipelines.evaluation.summary import MetricSummary, PointSummaries
 from videogen_pipelines.evaluation.workload import EvaluateWorkload
 from videogen_pipelines.progress import Progress
 from videogen_pipelines.redact import redact
@@ -158,8 +158,10 @@ def aggregate(job: EvaluationJob, failures: Mapping[str, str]) -> dict[str, Any]
         StorageError: a storage failed, or a score is damaged.
     """
     names = [metric.name for metric in job.evaluator.metrics]
-    schema = schema_of(names)
+    grid = job.grid
+    schema = schema_of(names, grid)
     numbers = MetricSummary(job.evaluator.metrics)
+    points = PointSummaries(job.evaluator.metrics, grid)
     counts = {"scored": 0, "failed": 0, "missing": 0}
     with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
         path = Path(folder) / "clips.parquet"
@@ -170,11 +172,13 @@ def aggregate(job: EvaluationJob, failures: Mapping[str, str]) -> dict[str, Any]
                     counts[row["status"]] += 1
                     if scored.score is not None:
                         numbers.add(scored.score)
+                        points.add(scored.clip, scored.score)
                 writer.write_table(table_of(rows, schema))
         job.out.put(CLIPS_KEY, path)
     summary = {
         **_heading(job, counts),
         **numbers.to_dict(),
+        "sweep": points.to_dict(),
         "failures": dict(sorted(failures.items())),
     }
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -6,14 +6,18 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from videogen.media import iter_video
 
 if TYPE_CHECKING:
     from videogen.evaluation import ClipMetrics, Evaluator
 
 MAX_WAITING_CHUNKS = 4  # bounds the memory between VAE and metrics
+FILE_CHUNK = 8
 
 
 class FrameScorer:
@@ -22,17 +26,20 @@ class FrameScorer:
     def __init__(
         self, evaluator: Evaluator, fps: float, prompt: str | None, boundaries: Sequence[int] = ()
     ) -> None:
-        self._clip = evaluator.start(fps, prompt, boundaries)
+        self._start = lambda: evaluator.start(fps, prompt, boundaries)
+        self._clip = self._start()
         self._chunks: queue.Queue[np.ndarray | None] = queue.Queue(MAX_WAITING_CHUNKS)
         self._aborting = False
         self._error: BaseException | None = None
         self._metrics: ClipMetrics | None = None
         self.busy_s = 0.0
+        self.num_frames = 0
         self._thread = threading.Thread(target=self._run, name="score", daemon=True)
         self._thread.start()
 
     def put(self, frames: np.ndarray) -> None:
         """Hand over frames, uint8 `t h w c`; waits while too many are waiting."""
+        self.num_frames += len(frames)
         self._chunks.put(frames)
 
     def finish(self) -> ClipMetrics:
@@ -44,6 +51,19 @@ class FrameScorer:
         self._end()
         if self._metrics is None:
             self._metrics = self._clip.finish()
+        return self._metrics
+
+    def measure(self, path: Path) -> ClipMetrics:
+        """Score a file instead, for a clip of which not all frames came by here.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        self._end()
+        clip = self._start()
+        for frames in iter_video(path, FILE_CHUNK):
+            clip.add(frames)
+        self._metrics = clip.finish()
         return self._metrics
 
     def abort(self) -> None:

@@ -64,6 +64,14 @@ class EvaluationJob:
         """Where the scores of this measure are."""
         return ScoreStore(self.out, fingerprint(self.evaluator))
 
+    @cached_property
+    def grid(self) -> dict[str, list[Any]]:
+        """The grid of a run that is a sweep; {} of anything else."""
+        if not isinstance(self.source, RunSource):
+            return {}
+        inputs = read_run_record(self.source.storage).inputs or {}
+        return dict(inputs.get("grid", {}))
+
     def task(self) -> ScoringTask:
         """What every rank needs to know."""
         return ScoringTask(self.source.storage.uri, self.out.uri, self.settings)

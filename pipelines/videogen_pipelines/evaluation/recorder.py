@@ -43,7 +43,7 @@ class ScoreRecorder:
             key=sidecar.key,
             version=sidecar.sha256[:VERSION_DIGITS],
             fingerprint=self._store.fingerprint,
-            measured_on="frames",
+            measured_on="frames" if made.is_seen else "file",
             prompt=sidecar.request.prompt,
             boundaries=sidecar.chunk_starts,
             elapsed_s=round(made.output.score_s, 4),

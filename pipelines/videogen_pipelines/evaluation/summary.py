@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from rich.text import Text
 
 from videogen.evaluation import Metric
 from videogen_pipelines.evaluation.score import ClipScore
+from videogen_pipelines.evaluation.sources import SourceClip
+from videogen_pipelines.evaluation.sweep import SWEEP, Grid, points_of
 
 _ARROWS = {"higher": "↑", "lower": "↓", "info": ""}
 
@@ -40,13 +43,15 @@ class MetricSummary:
         """JSON types only: `metrics`, `skipped` and `measured_on`."""
         return {
             "metrics": {
-                name: {**self._about(name), **statistics(values)}
-                for name, values in self._values.items()
-                if len(values)
+                name: {**self._about(name), **found} for name, found in self.numbers().items()
             },
             "skipped": {name: dict(sorted(self._skipped[name].items())) for name in self._skipped},
             "measured_on": dict(sorted(self._measured_on.items())),
         }
+
+    def numbers(self) -> dict[str, Any]:
+        """The statistics of every metric that has a number."""
+        return {name: statistics(values) for name, values in self._values.items() if len(values)}
 
     def _about(self, name: str) -> dict[str, Any]:
         metric = self._metrics[name]
@@ -57,6 +62,39 @@ class MetricSummary:
             "version": metric.version,
             "about": metric.about,
         }
+
+
+class PointSummaries:
+    """A `MetricSummary` for every point of a sweep's grid."""
+
+    def __init__(self, metrics: Sequence[Metric], grid: Grid) -> None:
+        self._grid = grid
+        self._points = points_of(grid) if grid else []
+        self._of = {_name(point): MetricSummary(metrics) for point in self._points}
+
+    def add(self, clip: SourceClip, score: ClipScore) -> None:
+        """Take note of a clip; one that belongs to no point is left out."""
+        point = {} if clip.sidecar is None else clip.sidecar.request.metadata.get(SWEEP)
+        if isinstance(point, dict):
+            name = _name({field: point.get(field) for field in self._grid})
+            if name in self._of:
+                self._of[name].add(score)
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """JSON types only: the grid, and for each of its points the numbers; None of no sweep."""
+        if not self._points:
+            return None
+        points = [
+            {"point": point, "metrics": self._of[_name(point)].numbers()} for point in self._points
+        ]
+        return {
+            "grid": {name: list(values) for name, values in self._grid.items()},
+            "points": points,
+        }
+
+
+def _name(point: Mapping[str, Any]) -> str:
+    return json.dumps(point, sort_keys=True)
 
 
 def statistics(values: Iterable[float]) -> dict[str, Any]:
@@ -90,3 +128,48 @@ def summary_table(summary: dict[str, Any], title: str) -> RenderableType:
             found["unit"],
         )
     return table
+
+
+KEY_METRICS = (
+    "coherence.score",
+    "motion.total",
+    "flicker.unexplained",
+    "consistency.subject",
+    "text.adherence",
+)
+
+
+def brief_table(summary: dict[str, Any]) -> RenderableType:
+    """The most telling numbers: by grid point of a sweep, else over all clips."""
+    if summary["sweep"] is not None:
+        return sweep_table(summary)
+    chosen = {name: summary["metrics"][name] for name in KEY_METRICS if name in summary["metrics"]}
+    return summary_table({"metrics": chosen or summary["metrics"]}, "Scores")
+
+
+def sweep_table(summary: dict[str, Any], names: Sequence[str] = KEY_METRICS) -> RenderableType:
+    """Means by grid point for the terminal.
+
+    Args:
+        summary: what `summary.json` of a sweep says.
+        names: metrics to show; those without a number are left out.
+    """
+    sweep = summary["sweep"]
+    shown = [name for name in names if name in summary["metrics"]]
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for name in sweep["grid"]:
+        table.add_column(name, no_wrap=True)
+    table.add_column("clips", justify="right")
+    for name in shown:
+        arrow = _ARROWS[summary["metrics"][name]["direction"]]
+        table.add_column(f"{name} {arrow}".rstrip(), justify="right")
+    for entry in sweep["points"]:
+        numbers = entry["metrics"]
+        count = max((found["count"] for found in numbers.values()), default=0)
+        means = [f"{numbers[n]['mean']:.3g}" if n in numbers else "" for n in shown]
+        table.add_row(*map(_spoken, entry["point"].values()), f"{count:,}", *means)
+    return table
+
+
+def _spoken(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ import numpy as np
 from videogen.errors import RejectedError
 from videogen.requests import ClipRequest
 from videogen.storage import Storage
-from videogen_pipelines.clip_encoder import ClipEncoder
+from videogen_pipelines.clip_sink import ClipSink
 from videogen_pipelines.evaluation.frame_scorer import FrameScorer
 from videogen_pipelines.evaluation.gate import Gate, seed_of_try
 from videogen_pipelines.keys import tries_key
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class ClipOutput:
     """Where the frames of a clip go: into its file and, if it is scored, to the metrics."""
 
-    def __init__(self, encoder: ClipEncoder, scorer: FrameScorer | None = None) -> None:
-        self._encoder = encoder
+    def __init__(self, sink: ClipSink, scorer: FrameScorer | None = None) -> None:
+        self._sink = sink
         self.scorer = scorer
 
     def put(self, frames: np.ndarray) -> None:
@@ -36,7 +36,7 @@ class ClipOutput:
         Raises:
             EncodeError: the encoder has failed.
         """
-        self._encoder.put(frames)
+        self._sink.put(frames)
         if self.scorer is not None:
             self.scorer.put(frames)
 
@@ -47,13 +47,13 @@ class ClipOutput:
 
     def close(self) -> float:
         """Wait until the file is complete; returns the seconds that encoding took."""
-        return self._encoder.close()
+        return self._sink.close()
 
     def abort(self) -> None:
         """Stop and leave no file."""
         if self.scorer is not None:
             self.scorer.abort()
-        self._encoder.abort()
+        self._sink.abort()
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,21 @@ class Made:
         self.path.unlink(missing_ok=True)
 
     def metrics(self) -> ClipMetrics | None:
-        """What it scored; None if nobody asked. Waits for the metrics."""
-        return None if self.output.scorer is None else self.output.scorer.finish()
+        """What it scored; None if nobody asked. Waits for the metrics.
+
+        Raises:
+            MediaError: it has no frames, or its file cannot be read.
+        """
+        if self.output.scorer is None or self.is_seen:
+            return None if self.output.scorer is None else self.output.scorer.finish()
+        self.output.close()  # the file also has the frames that an earlier attempt made
+        return self.output.scorer.measure(self.path)
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether all frames came by, and not some from an earlier attempt."""
+        scorer = self.output.scorer
+        return scorer is not None and scorer.num_frames == self.request.num_frames
 
 
 class Tries:
