@@ -21,7 +21,7 @@ from videogen.evaluation.metrics import (
 )
 from videogen.evaluation.probes.adherence import AdherenceProbe
 from videogen.evaluation.probes.change import ChangeProbe
-from videogen.evaluation.probes.dynamic import DynamicProbe
+from videogen.evaluation.probes.dynamic import DynamicProbe, StaticProbe
 from videogen.evaluation.probes.feature import FeatureProbe
 from videogen.evaluation.probes.light import LightProbe
 from videogen.evaluation.probes.likeness import LikenessProbe
@@ -68,6 +68,7 @@ _PROBES: dict[str, Callable[[ProbeContext], Probe]] = {
     "clip": lambda context: PretrainedProbe(context.encoders["clip"], context.prompt),
     "dinov2": lambda context: PretrainedProbe(context.encoders["dinov2"], context.prompt),
     "raft": lambda context: DynamicProbe(context.encoders["raft"], context.fps),
+    "raft_static": lambda context: StaticProbe(context.encoders["raft"]),
     "dino": lambda context: PretrainedProbe(context.encoders["dino"], context.prompt),
 }
 

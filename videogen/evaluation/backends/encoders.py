@@ -70,11 +70,11 @@ class PublishedFlow:
     device: torch.device
 
     @torch.inference_mode()
-    def top_speed(self, earlier: np.ndarray, later: np.ndarray) -> float:
-        """Mean length in pixels of the longest 5 % of flow vectors, the padding included."""
+    def top_speed(self, earlier: np.ndarray, later: np.ndarray, share: float) -> float:
+        """Mean length in pixels of the longest `share` of flow vectors, the padding included."""
         flow = self.model(*(pad(_planes(f).to(self.device)) for f in (earlier, later)))
         lengths = flow[0].square().sum(dim=0).sqrt().flatten()
-        return float(lengths.sort(descending=True).values[: int(lengths.numel() * 0.05)].mean())
+        return float(lengths.sort(descending=True).values[: int(lengths.numel() * share)].mean())
 
 
 def load_flow(folder: str | Path, device: str = "cpu") -> PublishedFlow:

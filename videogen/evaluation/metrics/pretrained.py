@@ -59,6 +59,18 @@ def dynamic_degree(clip: Timeline) -> Score:
     return Score(float(moving >= least_pairs), clip["raft_top"], details)
 
 
+def static(clip: Timeline) -> Score:
+    """1 where a clip passes VBench's static filter: few pairs move, and the ends stay near."""
+    ends = clip.extra.get("raft_ends")
+    if ends is None or clip.num_frames < 2:
+        return Score(float("nan"))
+    most_px = 3.0 * (ends["side"] / 256.0)
+    most_pairs = round(2 * (clip.num_frames / 16.0))
+    moving = int((clip["raft_static"] > most_px).sum())
+    stays = max(ends["speeds"]) <= most_px * most_pairs * 2
+    return Score(float(moving <= most_pairs and stays), clip["raft_static"])
+
+
 _SUBJECT, _BACKGROUND = "vbench.subject_consistency", "vbench.background_consistency"
 METRICS = (
     _row(_SUBJECT, "dino", _published(_SUBJECT, "dino"), "As VBench, with DINO ViT-B/16."),
@@ -74,6 +86,18 @@ METRICS = (
         weights="raft",
         absent=TOO_SMALL,
         about="As VBench, with RAFT: whether the clip moves at all.",
+    ),
+    Metric(
+        "vbench.static",
+        "info",
+        "0/1",
+        ("raft_static",),
+        static,
+        backend="raft-things",
+        min_frames=2,
+        weights="raft",
+        absent=TOO_SMALL,
+        about="Whether VBench's static filter keeps the clip for temporal flickering, with RAFT.",
     ),
     _row("consistency.dinov2", "dinov2", _of("dinov2"), "VBench's form with DINOv2's class token."),
     _row("consistency.clip", "clip", _of("clip"), "VBench's form with CLIP's image vectors."),

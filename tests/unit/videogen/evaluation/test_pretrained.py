@@ -168,7 +168,7 @@ def raft_folder(tmp_path_factory):
 def test_dynamic_degree_follows_vbenchs_rule(raft_folder, monkeypatch):
     evaluator = Evaluator(["vbench.dynamic_degree"], weights={"raft": raft_folder})
     speeds = iter([3.3, 4.0, 3.4, 9.0])
-    monkeypatch.setattr(PublishedFlow, "top_speed", lambda self, a, b: next(speeds))
+    monkeypatch.setattr(PublishedFlow, "top_speed", lambda self, a, b, share: next(speeds))
     frames = np.zeros((13, 160, 144, 3), np.uint8)
     result = evaluator.evaluate(frames, 24)["vbench.dynamic_degree"]
     assert result.details["least_px"] == pytest.approx(6 * 144 / 256, abs=1e-6)
@@ -180,10 +180,22 @@ def test_dynamic_degree_follows_vbenchs_rule(raft_folder, monkeypatch):
     assert np.flatnonzero(np.isfinite(result.curve)).tolist() == [3, 6, 9, 12]
 
 
+@pytest.mark.parametrize(
+    ("pairs", "ends", "kept"),
+    [([9, 9, 0, 0], [1, 1], 0), ([9, 0, 0, 0], [1, 1], 1), ([0, 0, 0, 0], [1, 99], 0)],
+)
+def test_the_static_filter_follows_vbenchs_rule(raft_folder, monkeypatch, pairs, ends, kept):
+    evaluator = Evaluator(["vbench.static"], weights={"raft": raft_folder})
+    speeds = iter([*map(float, pairs), *map(float, ends)])
+    monkeypatch.setattr(PublishedFlow, "top_speed", lambda self, a, b, share: next(speeds))
+    frames = np.zeros((5, 160, 144, 3), np.uint8)
+    assert evaluator.evaluate(frames, 24)["vbench.static"].value == kept
+
+
 def test_raft_reads_the_authors_names_and_refuses_others(raft_folder, tmp_path):
     flow = load_flow(raft_folder)
     first, second = (render(Scene((BALL,), "navy"), 2, 128, 136)[t] for t in (0, 1))
-    assert np.isfinite(flow.top_speed(first, second))
+    assert np.isfinite(flow.top_speed(first, second, 0.05))
     assert pad(torch.zeros(1, 3, 40, 57)).shape[-2:] == (40, 64)
     save_file({"conv.weight": torch.zeros(1)}, tmp_path / "raft-things.safetensors")
     with pytest.raises(WeightsError, match=r"convert raft-things\.pth"):
