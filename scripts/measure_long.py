@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     started = time.monotonic()
     for index, scene in enumerate(scenes_of_each_motion(options.count)):
         path = options.out / f"{index:03}.json"
-        if path.exists():
+        if index < options.first or path.exists():
             continue
         if time.monotonic() - started > options.limit_s:
             return
@@ -144,6 +144,7 @@ def main() -> None:
     make_clips.add_argument("--device", default="cpu")
     make_clips.add_argument("--threads", type=int, default=1)
     make_clips.add_argument("--count", type=int, default=42)
+    make_clips.add_argument("--first", type=int, default=0, help="leave out the clips before")
     make_clips.add_argument("--num-frames", type=int, default=601)
     make_clips.add_argument("--keep", type=int, default=0, help="keep the frames of so many clips")
     make_clips.add_argument("--apart", action="store_true", help="decode chunks apart as well")

@@ -100,6 +100,21 @@ def make_clip(
     return latents.numpy(), mesh.counters.snapshot()
 
 
+def stream_clip(
+    rank: Rank, case: Case, fields: dict[str, Any], num_done: int
+) -> tuple[np.ndarray, np.ndarray, bytes]:
+    """Frames after the first chunks: decoded on from them, and after their state; that state."""
+    mesh = rank.mesh(case.cfg_degree, case.seq_degree)
+    generator = parallelize_generator(videogen.load("default", device="cpu"), mesh)
+    request = generator.resolve(**fields)
+    chunks, cache = list(generator.stream(request)), {}
+    parts = [np.concatenate(list(generator.decode_chunk(c, cache))) for c in chunks]
+    state = chunks[num_done - 1].state
+    cache = generator.decoder_cache(state)
+    rest = [f for c in generator.stream(request, state) for f in generator.decode_chunk(c, cache)]
+    return np.concatenate(parts[num_done:]), np.concatenate(rest), state.to_bytes()
+
+
 def shard_weights_and_denoise(rank: Rank, case: Case, offload: bool) -> tuple[np.ndarray, float]:
     """One guided evaluation with divided weights, and the part of them that this rank keeps."""
     from videogen.parallel.weights import local_weight_bytes, shard_weights

@@ -90,3 +90,39 @@ def test_every_way_to_share_a_clip_gives_it(
     for latents, sent in ranks.run(jobs.make_clip, 2, case=case, fields=fields, **options):
         np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-5)
         assert ("gang.weights" in sent) == sends_weights
+
+
+LONG = PROMPT | {"num_frames": 37, "num_inference_steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "extension"),
+    [
+        (Case(cfg_degree=2, seq_degree=2), {}, "overlap"),
+        (Case(seq_degree=2), {"shares": "windows"}, "windows"),
+        (Case(cfg_degree=2, seq_degree=2), {"shares": "windows"}, "windows"),
+    ],
+)
+def test_a_long_clip_is_the_same_on_many_ranks(
+    ranks: RankPool,
+    alone: VideoGenerator,
+    case: Case,
+    options: dict[str, Any],
+    extension: str,
+) -> None:
+    fields = LONG | {"extension": extension}
+    expected = alone.denoise(alone.resolve(**fields)).numpy()
+    made = ranks.run(jobs.make_clip, case.num_ranks, case=case, fields=fields, **options)
+    for latents, sent in made:
+        np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-4)
+        assert np.array_equal(latents, made[0][0])
+        assert ("seq.windows" in sent) == (extension == "windows")
+
+
+def test_a_long_clip_goes_on_from_a_state_on_many_ranks(ranks: RankPool) -> None:
+    case, fields = Case(cfg_degree=2, seq_degree=2), LONG | {"chunk_frames": 17, "num_frames": 30}
+    made = ranks.run(jobs.stream_clip, case.num_ranks, case=case, fields=fields, num_done=1)
+    going_on, resumed, state = made[0]
+    assert going_on.shape == (30 - 17, 64, 64, 3)
+    assert np.array_equal(going_on, resumed)
+    assert all(other == state for *_, other in made)

@@ -11,6 +11,7 @@ from videogen.models.vae import to_bytes
 from videogen.parallel.halves import OverlappedHalves, SplitHalves
 from videogen.parallel.layout import ShardedLayout
 from videogen.parallel.mesh import Mesh
+from videogen.parallel.spread import SpreadTasks
 from videogen.parallel.switch import install_switch
 from videogen.parallel.ulysses import SequenceAttention
 from videogen.parallel.vae import parallelize_vae
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from videogen.generator import VideoGenerator
 
 Weights = Literal["whole", "sharded", "offloaded"]
+Shares = Literal["tokens", "windows"]
 AnyModel = TypeVar("AnyModel", bound=TokenModel)
 
 
@@ -57,6 +59,7 @@ def parallelize_generator(
     ulysses_degree: int | None = None,
     overlap: bool | None = None,
     weights: Weights = "whole",
+    shares: Shares = "tokens",
 ) -> VideoGenerator:
     """Have the ranks of a mesh make clips together.
 
@@ -71,6 +74,9 @@ def parallelize_generator(
             tokens of the other travel, at twice the memory of activations. None does so on GPUs.
         weights: of the DiT: "whole" on every rank, "sharded" among the ranks, or "offloaded", which
             keeps the shares in the memory of the CPU; see `shard_weights`.
+        shares: what the ranks of `seq` share: the "tokens" of every forward, or the "windows" of
+            long clips of extension "windows", each of which one rank then denoises whole. Clips
+            without windows are then made by all ranks alike, and none is faster.
 
     Raises:
         ConfigError: see `parallelize`, or overlap was asked for together with sharded weights.
@@ -78,14 +84,17 @@ def parallelize_generator(
     device = generator.device.type
     overlaps = device == "cuda" and weights == "whole" if overlap is None else overlap
     _check_overlap(overlaps, weights)
-    parallelize(generator.model.dit, mesh, ulysses_degree)
+    if shares == "windows":
+        generator.spread = SpreadTasks(mesh.seq)
+    else:
+        parallelize(generator.model.dit, mesh, ulysses_degree)
     if weights != "whole":
         from videogen.parallel.weights import shard_weights  # FSDP takes seconds to import
 
         shard_weights(generator.model.dit, mesh, device=device, offload=weights == "offloaded")
     if mesh.cfg.size > 1:
         generator.halves = SplitHalves(mesh.cfg)
-    elif mesh.seq.size > 1 and overlaps:
+    elif mesh.seq.size > 1 and overlaps and shares == "tokens":
         generator.halves = OverlappedHalves(mesh)
     if mesh.gang.size > 1:
         vae = parallelize_vae(generator.model.vae, mesh.gang, finish=to_bytes)
