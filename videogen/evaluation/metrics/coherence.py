@@ -61,8 +61,8 @@ FAULTS = (
     Fault("seam.step", lambda clip: cuts.seam(clip).value, 0.3, 1.0),
     Fault("consistency.subject", lambda clip: 1 - consistency.subject(clip).value, 0.3, 0.9),
     Fault("consistency.background", lambda clip: 1 - consistency.background(clip).value, 0.1, 0.6),
-    Fault("drift.color", lambda clip: drift.color(clip).value, 6.0, 40.0),
-    Fault("drift.sharpness", lambda clip: drift.sharpness(clip).value, 0.6, 3.0),
+    Fault("drift.color", lambda clip: drift.color(clip).value, 8.0, 40.0),
+    Fault("drift.sharpness", lambda clip: drift.sharpness(clip).value, 0.9, 3.0),
     Fault("drift.noise", lambda clip: drift.noise(clip).value, 0.5, 3.0),
     Fault("frame.noise", lambda clip: mean(clip["noise"]), 1.5, 15.0),
 )
