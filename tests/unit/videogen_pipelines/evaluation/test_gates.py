@@ -23,13 +23,17 @@ from videogen_cluster.workload import RankContext
 from videogen_pipelines.clip_workload import GenerateWorkload
 from videogen_pipelines.config import EvaluateSection, load_run_config
 from videogen_pipelines.engine import Items
+from videogen_pipelines.evaluation.evaluate import evaluate
 from videogen_pipelines.evaluation.gate import Gate, seed_of_try
+from videogen_pipelines.evaluation.job import EvaluationJob
 from videogen_pipelines.generate import Outcome, generate
 from videogen_pipelines.inputs import ManifestInputs
 from videogen_pipelines.job import Job, LoadedModel
 from videogen_pipelines.keys import clip_key, meta_key, tries_key
 from videogen_pipelines.sidecar import Sidecar, read_sidecar
+from videogen_pipelines.verification.verifier import verify_run
 
+FEW = "evaluate.metrics=[frame.contrast]"
 GATE = Gate({"coherence.score": ">= 0.8", "motion.freeze": "< 0.2"}, max_tries=3)
 
 
@@ -80,7 +84,7 @@ def one_by_one(job: Job, items: Items, listener: Listener) -> bool:
         item = {**payload, "id": item_id, "attempt": 1, "degrade": 0}
         try:
             record = workload.compute(item, lambda stage, step, total: None)()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as an engine does
             listener.dead_lettered(DeadLettered(item_id, 1, describe(error)))
         else:
             listener.completed(Completed(item_id, 1, record))
@@ -110,12 +114,12 @@ def limit_that_rejects_some(out: Path, metric: str) -> float:
 def test_a_gate_makes_rejected_clips_again_and_keeps_the_best(
     run: Callable[..., Outcome], tmp_path: Path
 ):
-    assert run("plain", 4, "evaluate.during=true").state == "complete"
+    assert run("plain", 4, "evaluate.during=true", FEW).state == "complete"
     plain = LocalStorage(tmp_path / "plain")
     limit = limit_that_rejects_some(tmp_path / "plain", "frame.contrast")
     gate = f'evaluate.accept={{frame.contrast: ">= {limit}"}}'
 
-    assert run("gated", 4, gate, "evaluate.max_tries=2").state == "complete"
+    assert run("gated", 4, gate, "evaluate.max_tries=2", FEW).state == "complete"
     gated = LocalStorage(tmp_path / "gated")
     sidecars = [read_sidecar(gated, f"clip-{n}") for n in range(4)]
     assert {len(one.tries.tries) for one in sidecars} == {1, 2}
@@ -137,6 +141,26 @@ def test_a_gate_makes_rejected_clips_again_and_keeps_the_best(
     assert [row["seed"] for row in table] == [one.seed for one in sidecars]
     assert [row["measured_on"] for row in table] == ["frames"] * 4
     assert not list(tmp_path.glob("gated/.scratch/*/*"))
+    assert verify_run(gated).proven
+
+
+def test_a_later_evaluation_takes_over_what_was_scored_while_clips_were_made(
+    run: Callable[..., Outcome], tmp_path: Path
+):
+    before = run("out", 2, "evaluate.during=true", FEW).evaluation
+    assert (before["clips"], before["scored"]) == (2, 2)
+    assert before["measured_on"] == {"frames": 2}
+    console = Console(file=io.StringIO())
+
+    def unreachable(*_: Any) -> bool:
+        raise AssertionError("there was nothing to score")
+
+    again = evaluate(EvaluationJob.check(str(tmp_path / "out")), console, engine=unreachable)
+    assert (again.scored_now, again.summary) == (0, before)
+    run("out", 3)  # one more, which nobody scored
+    job = EvaluationJob.check(str(tmp_path / "out"), None, None, [FEW])
+    missing = [name for name, _ in job.items(job.store.listed())]
+    assert missing == ["clip-2"]
 
 
 def o_key(sidecar: Sidecar) -> str:
