@@ -20,6 +20,7 @@ from videogen_pipelines.cli.generate import generate
 from videogen_pipelines.cli.logs import logs
 from videogen_pipelines.cli.models import models
 from videogen_pipelines.cli.plan import plan
+from videogen_pipelines.cli.report import report
 from videogen_pipelines.cli.retry import retry
 from videogen_pipelines.cli.show import show
 from videogen_pipelines.cli.status import status
@@ -46,6 +47,7 @@ app.command()(show)
 app.command()(evaluate)
 app.command()(compare)
 app.command(context_settings={"ignore_unknown_options": True})(sweep)
+app.command()(report)
 app.command()(models)
 app.command()(plan)
 app.command()(doctor)

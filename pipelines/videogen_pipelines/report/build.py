@@ -139,7 +139,7 @@ def _told(report: Storage, side: Side, options: ReportOptions) -> Iterator[_Told
         scores = side.scores.of(clip.id, clip.version)
         curves = _curves(side, scores)
         drawn = pictures.draw(clip)
-        row = {**_measured(drawn), **values_of(clip, scores, drawn.stem, point_of(clip))}
+        row = {**_measured(drawn), **values_of(clip, scores, drawn.stem)}
         if options.copy and clip.key is not None:
             copy_clip(clip, side.storage, report)
             row["key"] = copy_key(clip)

@@ -8,6 +8,7 @@ from typing import Any
 from videogen_pipelines.report.clips import ReportClip
 from videogen_pipelines.report.curves import rounded
 from videogen_pipelines.report.scores import ClipScores, MetricAbout
+from videogen_pipelines.report.sweep import point_of, row_of
 from videogen_pipelines.summary import STAGES
 
 TEXTS = (
@@ -23,6 +24,7 @@ TEXTS = (
     "node",
     "error_class",
     "error_message",
+    "sweep_row",
     "key",
     "pictures",
 )
@@ -46,14 +48,11 @@ AXIS = "axis:"
 METRIC = "metric:"
 
 
-def values_of(
-    clip: ReportClip, scores: ClipScores | None, pictures: str, point: Mapping[str, Any]
-) -> dict[str, Any]:
+def values_of(clip: ReportClip, scores: ClipScores | None, pictures: str) -> dict[str, Any]:
     """One row: what is not known is left out.
 
     Args:
         pictures: what the keys of its pictures start with, below the report; "" for none.
-        point: where the clip lies in a sweep, by axis.
     """
     values: dict[str, Any] = {"id": clip.id, "status": clip.status, "pictures": pictures}
     known = {k: v for k, v in (scores.about if scores else {}).items() if v is not None}
@@ -69,7 +68,8 @@ def values_of(
             "attempts": clip.failure.attempts,
         }
     values |= _of_sidecar(clip)
-    values |= {f"{AXIS}{name}": value for name, value in point.items()}
+    values["sweep_row"] = row_of(clip)
+    values |= {f"{AXIS}{name}": value for name, value in point_of(clip).items()}
     if scores is not None:
         values |= {f"{METRIC}{name}": rounded(value) for name, value in scores.values.items()}
     return {**values, "key": clip.key}

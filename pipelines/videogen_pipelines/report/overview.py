@@ -13,6 +13,7 @@ from videogen_pipelines.run_record import read_run_record
 from videogen_pipelines.run_view import look
 from videogen_pipelines.sidecar import current_versions, now
 from videogen_pipelines.status import Status
+from videogen_pipelines.success import read_success
 from videogen_pipelines.summary import summarise
 
 SCHEMA = 1
@@ -50,7 +51,7 @@ def _run(storage: Storage) -> dict[str, Any]:
     record, view = read_run_record(storage), look(storage)
     summary = summarise(read_outcomes(storage), _elapsed_s(view.status))
     return {
-        "state": view.state,
+        "state": _state(storage, view.state),
         "rows": view.rows,
         "pending": view.pending,
         "model": record.model.name,
@@ -64,6 +65,14 @@ def _run(storage: Storage) -> dict[str, Any]:
         "config_sha256": record.config_sha256,
         **summary.to_dict(),
     }
+
+
+def _state(storage: Storage, told: str) -> str:
+    """How the run stands; one that left no status may have said that it is complete."""
+    success = read_success(storage) if told == "unknown" else None
+    if success is None:
+        return told
+    return "some_failed" if success.failed else "complete"
 
 
 def _elapsed_s(status: Status | None) -> float | None:

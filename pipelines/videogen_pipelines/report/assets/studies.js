@@ -1,0 +1,199 @@
+// Pages about the whole run: metrics, cost, failures, sweep, settings.
+"use strict";
+
+vg.studies = (() => {
+  const { el } = vg;
+
+  const page = (title, about, ...children) => [el("h1", { tabindex: "-1" }, title), about ? el("p", { class: "hint" }, about) : null, ...children].filter(Boolean);
+
+  // Metrics ----------------------------------------------------------------------------------------
+  function metricPanel(table, metric) {
+    const values = table.column(`metric:${metric.name}`);
+    const profile = table.run.profiles[metric.name];
+    const pick = (low, high, last) => vg.go("", { q: `${metric.name}>=${trim(low)} ${metric.name}${last ? "<=" : "<"}${trim(high)}`, sort: metric.name });
+    return el("article", { class: "panel", id: `metric-${metric.name}` },
+      el("header", {}, el("h3", {}, el("a", { href: vg.hash("", { sort: metric.name }), title: "The clips, worst first" }, metric.name), " ", el("span", { class: "dim" }, `${metric.unit} ${vg.arrow(metric.direction)}`)), el("p", { class: "hint" }, metric.about)),
+      vg.plot.histogram(values, { label: `Distribution of ${metric.name} over ${metric.count} clips, mean ${vg.number(metric.mean)}`, mark: metric.mean, onpick: pick }),
+      el("p", { class: "numbers" }, [["mean", metric.mean], ["p5", metric.p5], ["p50", metric.p50], ["p95", metric.p95]].map(([name, v]) => el("span", {}, `${name} `, el("b", {}, vg.number(v)))), el("span", {}, vg.plural(metric.count, "clip"))),
+      profile ? vg.plot.band(profile, { label: `${metric.name} against time within clips: median, and the 10th to 90th percentile of ${profile.clips} clips` }) : null);
+  }
+
+  const trim = (v) => String(Number(v.toPrecision(6)));
+
+  function scatter(table) {
+    const names = table.metrics.map((metric) => metric.name);
+    const first = names.includes("motion.total") ? "motion.total" : names[0];
+    const second = names.includes("coherence.score") ? "coherence.score" : names[1] ?? names[0];
+    const place = el("div", { class: "wide" });
+    const choose = (value, name) => { const select = vg.gallery.choice(table, `metric:${value}`, { "aria-label": name, onchange: draw }); return select; };
+    const x = choose(first, "Across"), y = choose(second, "Up");
+    function draw() {
+      const xs = table.keys(x.value) , ys = table.keys(y.value);
+      const points = [];
+      for (let i = 0; i < table.count; i += 1) {
+        if (Number.isNaN(xs[i]) || Number.isNaN(ys[i])) continue;
+        points.push({ x: xs[i], y: ys[i], href: vg.gallery.href(table, i), title: `${table.get("prompt", i) ?? table.get("id", i)}\n${vg.number(xs[i])}, ${vg.number(ys[i])}` });
+      }
+      const thin = points.length > 4000 ? points.filter((_, i) => i % Math.ceil(points.length / 4000) === 0) : points;
+      place.replaceChildren(vg.plot.scatter(thin, { label: `${vg.label(y.value)} against ${vg.label(x.value)}, ${points.length} clips`, xlabel: vg.label(x.value), ylabel: vg.label(y.value) }), thin.length < points.length ? el("p", { class: "hint" }, `${thin.length.toLocaleString("en")} of ${vg.plural(points.length, "clip")} are drawn.`) : "");
+    }
+    x.querySelector('option[value="order"]')?.remove();
+    y.querySelector('option[value="order"]')?.remove();
+    draw();
+    return el("section", { class: "panel" }, el("header", {}, el("h2", {}, "One against another")), el("div", { class: "row" }, el("label", {}, "Up ", y), el("label", {}, "Across ", x)), place);
+  }
+
+  const FAMILIES = { coherence: "Coherence", flicker: "Flicker", motion: "Motion", cut: "Cuts", seam: "Seams", consistency: "Consistency", drift: "Drift", frame: "Frame quality", text: "Adherence to the prompt", vbench: "VBench" };
+
+  function metrics(main, table) {
+    if (!table.metrics.length) { main.replaceChildren(...page("Metrics", null, vg.noMetrics(table))); return; }
+    const families = Map.groupBy ? Map.groupBy(table.metrics, (m) => m.name.split(".")[0]) : group(table.metrics);
+    const sections = [...families].map(([family, list]) => el("section", {}, el("h2", {}, FAMILIES[family] ?? family), el("div", { class: "panels" }, list.map((metric) => metricPanel(table, metric)))));
+    const skipped = Object.entries(table.run.skipped).filter(([name]) => !table.about.has(name));
+    main.replaceChildren(...page("Metrics", `${vg.plural(table.run.scored, "clip")} scored at ${table.run.evaluated_at_px} px. Above: how often which value, with the mean; click a bar for its clips. Below: the median and the middle 80 % of clips from their first to their last frame.`,
+      ...sections.slice(0, 1), scatter(table), ...sections.slice(1),
+      skipped.length ? el("section", {}, el("h2", {}, "Not measured"), vg.terms(skipped.map(([name, why]) => [name, Object.keys(why).join("; ")]))) : null));
+  }
+
+  function group(list) {
+    const found = new Map();
+    for (const metric of list) { const family = metric.name.split(".")[0]; found.set(family, [...(found.get(family) ?? []), metric]); }
+    return found;
+  }
+
+  // Cost -------------------------------------------------------------------------------------------
+  const STAGES = [["denoise_s", "denoise"], ["decode_s", "decode"], ["encode_s", "encode"], ["commit_s", "store"]];
+
+  function cost(main, table) {
+    const run = table.run.run;
+    const sums = STAGES.map(([name, text]) => [text, run?.stage_s?.[name] ?? sum(table.column(name))]);
+    const total = sums.reduce((all, [, s]) => all + s, 0);
+    if (!total) { main.replaceChildren(...page("Cost", null, el("p", { class: "note" }, "No clip says what it took."))); return; }
+    const clips = run?.done || table.count;
+    const items = sums.map(([name, s]) => ({ name, value: s, text: `${vg.seconds(s)} · ${Math.round((100 * s) / total)} % · ${vg.seconds(s / clips)} a clip` }));
+    const each = [["gpu_s", "Device time of a clip (s)"], ["denoise_s", "Denoising of a clip (s)"], ["bytes", "File size (bytes)"], ["attempts", "Attempts"]].filter(([name]) => table.has(name)).map(([name, text]) => {
+      const pick = (low, high, last) => vg.go("", { q: `${name}>=${trim(low)} ${name}${last ? "<=" : "<"}${trim(high)}`, sort: name, dir: "desc" });
+      const values = table.column(name);
+      return el("article", { class: "panel" }, el("h3", {}, text), vg.plot.histogram(values, { label: `Distribution of ${text}`, onpick: pick }));
+    });
+    const numbers = run ? vg.terms([["Device time", vg.seconds(run.gpu_s)], ["Lost to failed attempts", run.lost_gpu_s ? vg.seconds(run.lost_gpu_s) : null], ["Cost", run.cost ? vg.number(run.cost) : null], ["Video made", vg.seconds(run.video_s)], ["Stored", vg.bytes(run.bytes)], ["Retries", run.retries ? vg.number(run.retries) : null]]) : null;
+    main.replaceChildren(...page("Cost", "Seconds by stage over all clips; stages of different clips overlap in time.", el("section", { class: "panel wide" }, vg.plot.bars(items, "Seconds by stage")), numbers, el("section", {}, el("h2", {}, "Clip by clip"), el("div", { class: "panels" }, each)), progress(table)));
+  }
+
+  const sum = (values) => values.reduce((all, v) => all + (Number.isNaN(v) ? 0 : v), 0);
+
+  // How many clips were there when.
+  function progress(table) {
+    const times = table.column("created_at").filter((t) => !Number.isNaN(t)).sort();
+    if (times.length < 3 || times[0] === times.at(-1)) return null;
+    const bins = 48;
+    const counts = Array.from({ length: bins }, (_, i) => { const t = times[0] + ((times.at(-1) - times[0]) * (i + 1)) / bins; let n = 0; while (n < times.length && times[n] <= t) n += 1; return n; });
+    return el("section", {}, el("h2", {}, "Clips over time"), el("div", { class: "panels" }, el("article", { class: "panel" }, vg.plot.band({ p10: counts, p50: counts, p90: counts }, { label: "Clips made over time", start: vg.when(times[0] * 1000), end: vg.when(times.at(-1) * 1000) }))));
+  }
+
+  // Failures ---------------------------------------------------------------------------------------
+  function failures(main, table, query) {
+    const rows = table.select({ status: "failed", q: query.q ?? "" });
+    const classes = new Map();
+    for (const row of table.select({ status: "failed" })) { const name = table.get("error_class", row) ?? "unknown"; classes.set(name, (classes.get(name) ?? 0) + 1); }
+    const most = 500;
+    const lines = rows.slice(0, most).map((row) => el("tr", {}, el("th", { scope: "row" }, el("a", { href: vg.gallery.href(table, row) }, el("code", {}, table.get("id", row)))), el("td", {}, el("span", { class: "state failed" }, table.get("error_class", row) ?? "")), el("td", { class: "reason" }, table.get("error_message", row) ?? ""), el("td", {}, vg.number(table.get("attempts", row))), el("td", { class: "prompt" }, table.get("prompt", row) ?? "")));
+    const kinds = el("p", { class: "row" }, [...classes].sort((a, b) => b[1] - a[1]).map(([name, count]) => el("a", { class: "button", href: vg.hash("failures", { q: `error_class=${name}` }) }, `${name} `, el("small", {}, count.toLocaleString("en")))), query.q ? el("a", { class: "button", href: "#/failures" }, "All kinds") : null);
+    main.replaceChildren(...page("Failures", rows.length ? `${vg.plural(rows.length, "row")} without a clip. 'videogen retry' tries them again.` : "Nothing failed.", kinds,
+      rows.length ? el("div", { class: "scroll" }, el("table", { class: "failures" }, el("thead", {}, el("tr", {}, ["id", "kind", "reason", "attempts", "prompt"].map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, lines))) : null,
+      rows.length > most ? el("p", { class: "hint" }, `The first ${most} are listed; `, el("a", { href: vg.hash("", { status: "failed" }) }, "the gallery"), " has them all.") : null));
+  }
+
+  // Sweep ------------------------------------------------------------------------------------------
+  function sweep(main, table, query) {
+    const axes = table.run.axes.filter((axis) => table.has(`axis:${axis}`));
+    const across = axes.includes(query.x) ? query.x : axes.find((axis) => table.words(`axis:${axis}`).length > 1) ?? axes[0];
+    const others = axes.filter((axis) => axis !== across);
+    const go = (change) => vg.go("sweep", { ...query, ...change });
+    const fixed = others.map((axis) => ({ axis, words: sortedWords(table, axis), value: query[`at.${axis}`] ?? sortedWords(table, axis)[0] }));
+    const controls = el("div", { class: "row" }, el("label", {}, "Across ", el("select", { id: "across", onchange: (event) => go({ x: event.target.value, page: "" }) }, axes.map((axis) => vg.option(axis, axis, across)))),
+      fixed.map(({ axis, words, value }) => el("label", {}, `${axis} `, el("select", { "data-axis": axis, onchange: (event) => go({ [`at.${axis}`]: event.target.value }) }, words.map((word) => vg.option(word, word, value))))));
+    main.replaceChildren(...page("Sweep", `${axes.join(" × ")}: every row of the manifest at every point of the grid.`, controls, grid(table, across, fixed, query, go), responses(table, across, fixed), tradeoff(table, across, fixed)));
+  }
+
+  function sortedWords(table, axis) {
+    return [...table.words(`axis:${axis}`)].sort((a, b) => Number(a) - Number(b) || a.localeCompare(b, "en", { numeric: true }));
+  }
+
+  // Rows of the table at one point of the grid.
+  function at(table, axis, value, fixed) {
+    const tests = [[axis, value], ...fixed.map((each) => [each.axis, each.value])].map(([name, word]) => table.equals(`axis:${name}`, word));
+    const found = [];
+    for (let i = 0; i < table.count; i += 1) if (tests.every((test) => test(i))) found.push(i);
+    return found;
+  }
+
+  function grid(table, across, fixed, query, go) {
+    const values = sortedWords(table, across);
+    const columns = values.map((value) => new Map(at(table, across, value, fixed).map((row) => [table.get("sweep_row", row) ?? table.get("prompt", row), row])));
+    const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
+    const size = 12, pages = Math.max(1, Math.ceil(names.length / size));
+    const number = Math.min(pages, Math.max(1, Number(query.page) || 1));
+    const lines = names.slice((number - 1) * size, number * size).map((name) => {
+      const one = columns.map((column) => column.get(name)).find((row) => row !== undefined);
+      return el("tr", {}, el("th", { scope: "row" }, el("span", { class: "prompt" }, table.get("prompt", one) ?? name), el("code", {}, table.get("seed", one) ? `seed ${table.get("seed", one)}` : name)), columns.map((column) => cell(table, column.get(name))));
+    });
+    const pager = pages > 1 ? el("p", { class: "row" }, el("button", { type: "button", disabled: number === 1, onclick: () => go({ page: String(number - 1) }) }, "‹ Previous"), `rows ${(number - 1) * size + 1} to ${Math.min(names.length, number * size)} of ${names.length}`, el("button", { type: "button", disabled: number === pages, onclick: () => go({ page: String(number + 1) }) }, "Next ›")) : null;
+    return el("section", {}, el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, across), values.map((value) => el("th", { scope: "col" }, value)))), el("tbody", {}, lines))), pager);
+  }
+
+  function cell(table, row) {
+    if (row === undefined) return el("td", {});
+    if (table.get("status", row) !== "done") return el("td", {}, el("span", { class: "state failed" }, table.get("status", row)));
+    return el("td", {}, el("a", { href: vg.gallery.href(table, row), "aria-label": table.get("id", row) }, vg.gallery.media(table, row)), el("p", { class: "under" }, vg.gallery.badges(table, row)));
+  }
+
+  const TELLING = ["text.adherence", "coherence.score", "motion.total", "flicker.unexplained", "consistency.subject", "frame.colourfulness"];
+
+  // What changes over an axis: the median and the middle 80 % of clips.
+  function responses(table, across, fixed) {
+    const values = sortedWords(table, across);
+    const numeric = values.every((value) => Number.isFinite(Number(value)));
+    const known = TELLING.filter((name) => table.has(`metric:${name}`)).map((name) => `metric:${name}`);
+    const names = [...known, ...["gpu_s", "denoise_s"].filter((name) => table.has(name)).slice(0, 1)];
+    const plots = names.map((name) => {
+      const column = table.column(name);
+      const points = values.map((value) => ({ x: Number(value), text: value, ...tails(at(table, across, value, fixed).map((row) => column[row])) })).filter((point) => point.p50 !== null);
+      if (points.length < 2) return null;
+      const about = table.about.get(name.slice(7));
+      return el("article", { class: "panel" }, el("h3", {}, vg.label(name), " ", el("span", { class: "dim" }, about ? vg.arrow(about.direction) : "")), vg.plot.response(points, { label: `${vg.label(name)} over ${across}`, xlabel: across, numeric }));
+    }).filter(Boolean);
+    return plots.length ? el("section", {}, el("h2", {}, `Over ${across}`), el("p", { class: "hint" }, "Median, and the middle 80 % of clips."), el("div", { class: "panels" }, plots)) : null;
+  }
+
+  function tails(values) {
+    const known = values.filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
+    const quantile = (q) => { if (!known.length) return null; const place = q * (known.length - 1); const low = Math.floor(place); return known[low] + (known[Math.ceil(place)] - known[low]) * (place - low); };
+    return { p10: quantile(0.1), p50: quantile(0.5), p90: quantile(0.9), mean: known.length ? known.reduce((a, b) => a + b, 0) / known.length : null };
+  }
+
+  // How well clips show their prompts against how much they differ from each other.
+  function tradeoff(table, across, fixed) {
+    const diversity = table.run.diversity ?? [];
+    if (!diversity.length || !table.has("metric:text.adherence")) return null;
+    const column = table.column("metric:text.adherence");
+    const path = sortedWords(table, across).map((value) => {
+      const found = diversity.find(({ point }) => String(point[across]) === value && fixed.every((each) => String(point[each.axis]) === each.value));
+      const mean = tails(at(table, across, value, fixed).map((row) => column[row])).mean;
+      return found && mean !== null ? { x: found.diversity, y: mean, text: value, title: `${across} ${value}: adherence ${vg.number(mean)}, diversity ${vg.number(found.diversity)} over ${vg.plural(found.prompts, "prompt")}` } : null;
+    }).filter(Boolean);
+    if (path.length < 2) return null;
+    return el("section", { class: "panel wide" }, el("h2", {}, `Adherence against diversity over ${across}`), el("p", { class: "hint" }, "Diversity is the mean distance between clips of one prompt from different seeds, in units of the spread of all clips."), vg.plot.scatter([], { label: `Adherence against diversity over ${across}`, xlabel: "diversity", ylabel: "text.adherence", path }));
+  }
+
+  // Run --------------------------------------------------------------------------------------------
+  function about(main, table) {
+    const { run, ...report } = table.run;
+    const code = (text) => el("code", {}, text);
+    const facts = run ? [["State", run.state], ["Rows", vg.number(run.rows)], ["Model", el("span", {}, run.model, " ", code(run.model_digest.slice(0, 12)))], ["Manifest", code(run.manifest)], ["Invocation", vg.number(run.invocation)], ["Started", vg.when(run.started_at)], ["Node", run.node], ["Versions", Object.entries(run.versions).map(([name, v]) => `${name} ${v}`).join(", ")], ["Configuration", code(run.config_sha256.slice(0, 12))]] : [];
+    main.replaceChildren(...page("Run", null, vg.terms([["Clips", code(report.uri)], ...facts, ["Report made", vg.when(report.made_at)], ["By", `videogen ${report.made_by}`]]),
+      run ? el("section", {}, el("h2", {}, "Configuration"), el("pre", { tabindex: "0" }, JSON.stringify(run.config, null, 2))) : null));
+  }
+
+  return { metrics, cost, failures, sweep, about, page };
+})();
