@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from videogen.errors import EncodeError, MediaError
 from videogen.media import join_videos
+from videogen.storage import MissingKeyError
 from videogen_pipelines.clip_encoder import ClipEncoder
-from videogen_pipelines.partials import PartialClip
+from videogen_pipelines.keep_alive import keep_alive
+from videogen_pipelines.partials import PartialClip, remove_partials
 
 if TYPE_CHECKING:
     from videogen.extension.state import Chunk
@@ -24,9 +27,10 @@ OpenEncoder = Callable[[Path, dict[str, str]], ClipEncoder]
 
 
 class ClipSink(Protocol):
-    """Takes the chunks of one clip: `begin`, `put` frames, `end`; then `close`, then `clean`."""
+    """Takes the chunks of one clip: `begin`, `put` frames, `end`; then `close`."""
 
     path: Path
+    num_chunks: int
 
     def begin(self) -> None:
         """A chunk follows."""
@@ -54,16 +58,12 @@ class ClipSink(Protocol):
         ...
 
     def close(self) -> float:
-        """Complete the file at `path`; returns the seconds that encoding took.
+        """Complete the file at `path`; returns the seconds that encoding took. Once is enough.
 
         Raises:
             EncodeError: it cannot be completed.
             MediaError, StorageError: chunks that were stored are damaged or gone.
         """
-        ...
-
-    def clean(self, *, is_kept: bool) -> None:
-        """Remove the file; and what is stored of the clip, unless it `is_kept` for another try."""
         ...
 
 
@@ -72,6 +72,7 @@ class WholeClip:
 
     def __init__(self, path: Path, open_encoder: OpenEncoder, metadata: dict[str, str]) -> None:
         self.path = path
+        self.num_chunks = 1
         self._open = lambda: open_encoder(path, metadata)
         self._encoder: ClipEncoder | None = None
 
@@ -93,9 +94,6 @@ class WholeClip:
         assert self._encoder is not None
         return self._encoder.close()
 
-    def clean(self, *, is_kept: bool) -> None:
-        self.path.unlink(missing_ok=True)
-
 
 class ChunkedClip:
     """A clip of several chunks, of which some may be stored already.
@@ -104,6 +102,7 @@ class ChunkedClip:
         path: of the whole clip; segments are made beside it.
         partial: where finished chunks are stored.
         num_chunks: those that are stored.
+        on_storing: told every now and then while a chunk is stored.
     """
 
     def __init__(
@@ -114,6 +113,7 @@ class ChunkedClip:
         fps: float,
         partial: PartialClip,
         num_chunks: int,
+        on_storing: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
         self.num_chunks = num_chunks
@@ -121,8 +121,10 @@ class ChunkedClip:
         self._segment = path.with_name(f"{path.stem}.chunk{path.suffix}")
         self._open = lambda: open_encoder(self._segment, {"clip_id": partial.clip_id})
         self._partial = partial
+        self._on_storing = on_storing
         self._encoder: ClipEncoder | None = None
         self._encode_s = 0.0
+        self._is_whole = False
 
     def begin(self) -> None:
         self._encoder = self._open()
@@ -136,7 +138,8 @@ class ChunkedClip:
         self._encode_s += self._encoder.close()
         self._encoder = None
         try:
-            self._partial.add(chunk.index, self._segment, chunk.state.to_bytes())
+            with keep_alive(self._on_storing):
+                self._partial.add(chunk.index, self._segment, chunk.state.to_bytes())
         finally:
             self._segment.unlink(missing_ok=True)
         self.num_chunks = chunk.index + 1
@@ -147,11 +150,16 @@ class ChunkedClip:
             self._encoder = None
 
     def close(self) -> float:
-        segments = self._partial.segments(self.num_chunks)
-        join_videos(self.path, segments, self._fps, self._metadata)
+        if not self._is_whole:
+            segments = self._partial.segments(self.num_chunks)
+            try:
+                join_videos(self.path, segments, self._fps, self._metadata)
+            except EncodeError:
+                raise
+            except (MediaError, MissingKeyError):
+                remove_partials(
+                    self._partial.storage, self._partial.id
+                )  # so that the next attempt makes the clip anew
+                raise
+            self._is_whole = True
         return self._encode_s
-
-    def clean(self, *, is_kept: bool) -> None:
-        self.path.unlink(missing_ok=True)
-        if not is_kept:
-            self._partial.remove()

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videogen.errors import WeightsError
+from videogen.errors import MediaError, WeightsError
+from videogen.extension.plan import plan_clip
 from videogen.requests import ClipRequest
 from videogen.storage import open_storage
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_encoder import ClipEncoder
 from videogen_pipelines.clip_gang import ALONE, ClipGang, Sharing
+from videogen_pipelines.clip_progress import ClipProgress
+from videogen_pipelines.clip_sink import ChunkedClip, ClipSink, WholeClip
 from videogen_pipelines.commit import CommitResult, adopt_clip, commit_clip, store_attempt
 from videogen_pipelines.evaluation.boundaries import chunk_starts
 from videogen_pipelines.evaluation.tries import ClipOutput, Made, Tries, refuse_rejected
 from videogen_pipelines.events import gang_name
 from videogen_pipelines.keep_alive import keep_alive
 from videogen_pipelines.model_cache import local_model
+from videogen_pipelines.partials import PartialClip, encoding_recipe, remove_partials
 from videogen_pipelines.scratch import scratch_folder
-from videogen_pipelines.sidecar import ModelStamp, Parallel, Provenance, Timings
+from videogen_pipelines.sidecar import Chunks, ModelStamp, Provenance, Timings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from videogen.extension.state import StreamState
     from videogen.generator import VideoGenerator
     from videogen_pipelines.evaluation.gate import Gate
     from videogen_pipelines.evaluation.recorder import ScoreRecorder
@@ -145,25 +149,36 @@ class GenerateWorkload:
         heartbeat: Heartbeat,
     ) -> Made | None:
         """Try `number` at a clip: `request` has its seed. None on ranks that only help."""
-        started = time.perf_counter()
-        latents = self._generator.denoise(request, lambda n, of: heartbeat("denoise", n, of))
-        denoised = time.perf_counter()
-        path = self._scratch / f"{request.id}.{item['attempt']}.{number}.mp4"
-        output = self._output(path, provenance, heartbeat) if self._gang.leads else None
-        num_tiles = 2 ** min(item["degrade"], MAX_TILINGS)
-        parallel = self._decode(
-            latents, num_tiles, output, lambda: heartbeat("decode", 0, request.num_frames)
-        )
-        decoded = time.perf_counter()
-        if output is None:
+        plan = plan_clip(self._generator.spec, request)
+        partial = self._partial(provenance, number) if plan.num_chunks() > 1 else None
+        with keep_alive(lambda: heartbeat("start", 0, 1)) if partial else nullcontext():
+            state = self._resume(partial, request) if partial else None
+        vae = self._generator.spec.vae
+        progress = ClipProgress(heartbeat, request.num_frames, plan, vae, state)
+        sink = output = None
+        if self._gang.leads:
+            path = self._scratch / f"{request.id}.{item['attempt']}.{number}.mp4"
+            sink = self._sink(path, provenance, partial, state, progress)
+            output = ClipOutput(sink, self._scores.start(provenance) if self._scores else None)
+        try:
+            timings = self._stream(request, state, item["degrade"], sink, output, progress)
+            parallel = self._gang.traffic()
+        except BaseException:
+            if output is not None:
+                output.abort()
+            raise
+        if sink is None or output is None:
             return None
+        resumed = 0 if state is None else state.num_chunks
+        chunks = Chunks(method=plan.method, count=sink.num_chunks, resumed=resumed)
         provenance = replace(
             provenance,
-            timings=Timings(denoise_s=denoised - started, decode_s=decoded - denoised),
-            gpu_s=(decoded - started) * self._context.world_size,
+            timings=timings,
+            gpu_s=(timings.denoise_s + timings.decode_s) * self._context.world_size,
             parallel=parallel,
+            chunks=chunks if partial else None,
         )
-        return Made(request, output, path, provenance)
+        return Made(request, output, sink.path, provenance)
 
     def _look_for(
         self, provenance: Provenance, item: Mapping[str, Any], heartbeat: Heartbeat
@@ -182,56 +197,98 @@ class GenerateWorkload:
             return None  # only the coordinator may commit what is stored
         return adopt_clip(self._storage, provenance)
 
-    def _output(self, path: Path, provenance: Provenance, heartbeat: Heartbeat) -> ClipOutput:
-        request = provenance.request
-        scorer = self._scores.start(provenance) if self._scores else None
-        encoder = ClipEncoder(
-            path,
-            request,
-            self.settings.codec,
-            self.settings.crf,
-            provenance.container_metadata(),
-            lambda n: heartbeat("encode", n, request.num_frames),
-        )
-        return ClipOutput(encoder, scorer)
+    def _partial(self, provenance: Provenance, number: int) -> PartialClip:
+        recipe = encoding_recipe(self.settings.codec, self.settings.crf, number)
+        return PartialClip(self._storage, provenance.request.id, provenance.clip_id, recipe)
 
-    def _decode(
+    def _resume(self, partial: PartialClip, request: ClipRequest) -> StreamState | None:
+        """What all ranks go on from; None starts at the beginning."""
+        from videogen.extension.state import StreamState, fingerprint
+
+        clip = fingerprint(self._generator.spec, request)
+        found = partial.last_state(clip) if self._gang.leads else None
+        num_chunks = self._gang.agree_on(found.num_chunks if found else 0)
+        if num_chunks == 0 or found is not None:
+            return found
+        return StreamState.from_bytes(partial.read_state(num_chunks))
+
+    def _sink(
         self,
-        latents: Tensor,
-        num_tiles: int,
+        path: Path,
+        provenance: Provenance,
+        partial: PartialClip | None,
+        state: StreamState | None,
+        progress: ClipProgress,
+    ) -> ClipSink:
+        request, metadata = provenance.request, provenance.container_metadata()
+
+        def open_encoder(path: Path, metadata: dict[str, str]) -> ClipEncoder:
+            codec, crf = self.settings.codec, self.settings.crf
+            return ClipEncoder(path, request, codec, crf, metadata, progress.encoded)
+
+        if partial is None:
+            return WholeClip(path, open_encoder, metadata)
+        num_chunks = 0 if state is None else state.num_chunks
+        return ChunkedClip(
+            path, open_encoder, metadata, request.fps, partial, num_chunks, progress.storing
+        )
+
+    def _stream(
+        self,
+        request: ClipRequest,
+        state: StreamState | None,
+        degrade: int,
+        sink: ClipSink | None,
         output: ClipOutput | None,
-        on_frames: Callable[[], None],
-    ) -> Parallel | None:
-        """Decode into the output; ranks without one only take their part in decoding.
+        progress: ClipProgress,
+    ) -> Timings:
+        """Make chunk after chunk; ranks without a sink only take their part.
 
         Returns:
-            What the ranks have told each other for this clip.
+            What that took, but for encoding.
         """
-        try:
-            for frames in self._generator.decode(latents, num_tiles):
+        generator, num_tiles = self._generator, 2 ** min(degrade, MAX_TILINGS)
+        cache = {} if state is None else generator.decoder_cache(state, num_tiles)
+        chunks = generator.stream(request, state, progress.denoised)
+        denoise_s = decode_s = 0.0
+        while True:
+            started = time.perf_counter()
+            chunk = next(chunks, None)
+            denoised = time.perf_counter()
+            denoise_s += denoised - started
+            if chunk is None:
+                return Timings(denoise_s=denoise_s, decode_s=decode_s)
+            if sink is not None:
+                sink.begin()
+            for frames in generator.decode_chunk(chunk, cache, num_tiles):
                 if output is not None:
                     output.put(frames)
-                on_frames()
-            return self._gang.traffic()
-        except BaseException:
-            if output is not None:
-                output.abort()
-            raise
+                progress.decoded(len(frames))
+            decode_s += time.perf_counter() - denoised
+            if sink is not None:
+                sink.end(chunk)
+            progress.ended(chunk)
 
     def _finish(self, made: Made, heartbeat: Heartbeat) -> dict[str, Any]:
         try:
-            encode_s = made.output.close()
+            is_joined = made.provenance.chunks is not None
+            with keep_alive(lambda: heartbeat("join", 0, 1)) if is_joined else nullcontext():
+                encode_s = made.output.close()
             timings = made.provenance.timings.model_copy(update={"encode_s": encode_s})
             publish = store_attempt if self.settings.single_committer else commit_clip
             with keep_alive(lambda: heartbeat("commit", 0, 1)):
                 refuse_rejected(self._storage, self.settings.gate, made.provenance)
                 provenance = replace(made.provenance, timings=timings)
                 result = publish(self._storage, made.path, provenance)
+                if is_joined:
+                    remove_partials(self._storage, provenance.request.id)
                 if self._scores is not None:
                     self._scores.record(result, made)
                 return result.outcome()
-        except BaseException:
+        except BaseException as error:
             made.output.abort()
+            if isinstance(error, MediaError) and made.provenance.chunks is not None:
+                remove_partials(self._storage, made.request.id)  # the next attempt starts anew
             raise
         finally:
             made.path.unlink(missing_ok=True)

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from videogen.storage import Storage, local_copy
+from videogen.errors import InvalidRequestError
+from videogen.storage import MissingKeyError, Storage, local_copy
 from videogen_pipelines.keys import (
     PARTIAL_PREFIX,
     PartialKey,
@@ -23,12 +24,20 @@ from videogen_pipelines.keys import (
     partials_prefix,
 )
 
+if TYPE_CHECKING:
+    from videogen.extension.state import StreamState
+
 logger = logging.getLogger(__name__)
 
 
-def encoding_recipe(codec: str, crf: int | None) -> str:
-    """The part of a key that tells segments apart that cannot be joined."""
-    return f"{codec}-{'auto' if crf is None else crf}"
+def encoding_recipe(codec: str, crf: int | None, number: int = 1) -> str:
+    """The part of a key that tells segments apart that cannot be joined.
+
+    Args:
+        number: of the try at the clip, which has a seed of its own.
+    """
+    suffix = "" if number == 1 else f"-try{number}"
+    return f"{codec}-{'auto' if crf is None else crf}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,31 @@ class PartialClip:
         """
         return self.storage.read(self._key(num_chunks - 1, "safetensors"))
 
+    def last_state(self, clip: str) -> StreamState | None:
+        """What the clip goes on from; None if it has to be made from its beginning.
+
+        What is no state of it is removed: damaged, or written by another version.
+
+        Args:
+            clip: its `fingerprint`.
+
+        Raises:
+            StorageError: the storage failed.
+        """
+        from videogen.extension.state import StreamState
+
+        num_chunks = self.num_chunks()
+        if num_chunks == 0:
+            return None
+        try:
+            state = StreamState.from_bytes(self.read_state(num_chunks))
+            state.check(clip)
+        except (InvalidRequestError, MissingKeyError) as error:
+            logger.warning("%s: its chunks are made anew (%s)", self.id, error)
+            remove_partials(self.storage, self.id)
+            return None
+        return state
+
     def add(self, chunk: int, segment: Path, state: bytes) -> None:
         """Store a chunk: its frames in the file `segment`, then the state after it.
 
@@ -89,19 +123,19 @@ class PartialClip:
             with local_copy(self.storage, self._key(chunk, "mp4")) as path:
                 yield path
 
-    def remove(self) -> None:
-        """Forget all that is stored under the id, of other clips and recipes too.
-
-        Raises:
-            StorageError: the storage failed.
-        """
-        # The states first: without one, the segments that a crash leaves are worth nothing.
-        keys = sorted(self.storage.list(partials_prefix(self.id)), key=lambda k: k.endswith("mp4"))
-        for key in keys:
-            self.storage.delete(key)
-
     def _key(self, chunk: int, kind: Literal["mp4", "safetensors"]) -> str:
         return partial_key(PartialKey(self.id, self.clip_id, self.recipe, chunk, kind))
+
+
+def remove_partials(storage: Storage, request_id: str) -> None:
+    """Forget all that is stored of a request's unfinished clip, of other tries and recipes too.
+
+    Raises:
+        StorageError: the storage failed.
+    """
+    # The states first: without one, the segments that a crash leaves are worth nothing.
+    for key in sorted(storage.list(partials_prefix(request_id)), key=lambda k: k.endswith("mp4")):
+        storage.delete(key)
 
 
 def stored_partials(storage: Storage) -> Iterator[tuple[str, list[PartialKey]]]:

@@ -242,17 +242,17 @@ def test_an_attempt_after_running_out_of_memory_decodes_in_smaller_tiles(
     job = make_job()
     workload = GenerateWorkload(job.settings())
     workload.setup(RankContext(0, 0, 1, "cpu", 1))
-    decode = workload._generator.decode
+    decode = workload._generator.decode_chunk
     asked: list[int] = []
     pictures: list[np.ndarray] = []
 
-    def watched(latents: Any, num_tiles: int) -> Iterator[np.ndarray]:
+    def watched(chunk: Any, cache: Any, num_tiles: int) -> Iterator[np.ndarray]:
         asked.append(num_tiles)
-        frames = list(decode(latents, num_tiles))
+        frames = list(decode(chunk, cache, num_tiles))
         pictures.append(np.concatenate(frames))
         yield from frames
 
-    monkeypatch.setattr(workload._generator, "decode", watched)
+    monkeypatch.setattr(workload._generator, "decode_chunk", watched)
     clip = next(job.rows({}))
     assert isinstance(clip, PlannedClip)
     for degrade in (0, 1, 2, 9):
@@ -272,7 +272,7 @@ def test_a_clip_that_was_stored_before_its_gang_died_is_not_made_again(
     assert isinstance(clip, PlannedClip)
     item = {**clip.payload(), "id": clip.request.id, "attempt": 1, "degrade": 0, "repeat": True}
     first = workload.compute(item, lambda *_: None)()
-    monkeypatch.setattr(workload._generator, "denoise", unreachable)
+    monkeypatch.setattr(workload._generator, "stream", unreachable)
     assert workload.compute(item, lambda *_: None)() == first
     for key in job.storage.list("meta/"):
         job.storage.delete(key)  # it died between the clip and its sidecar
@@ -285,11 +285,11 @@ def test_a_decoder_that_fails_leaves_no_file(make_job: MakeJob, monkeypatch: pyt
     workload = GenerateWorkload(job.settings())
     workload.setup(RankContext(0, 0, 1, "cpu", 1))
 
-    def broken(latents: object, num_tiles: int) -> Iterator[np.ndarray]:
+    def broken(chunk: object, cache: object, num_tiles: int) -> Iterator[np.ndarray]:
         yield np.zeros((1, 32, 32, 3), np.uint8)
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(workload._generator, "decode", broken)
+    monkeypatch.setattr(workload._generator, "decode_chunk", broken)
     clip = next(job.rows({}))
     assert isinstance(clip, PlannedClip)
     item = {**clip.payload(), "id": clip.request.id, "attempt": 1, "degrade": 0}

@@ -19,6 +19,7 @@ from videogen_pipelines.partials import (
     PartialClip,
     encoding_recipe,
     remove_leftovers,
+    remove_partials,
     stored_partials,
 )
 
@@ -49,7 +50,8 @@ def test_keys_say_what_they_were_told():
     assert not partial_key(PartialKey("a.b", CLIP, "r", 0, "mp4")).startswith(partials_prefix("a"))
     assert parse_partial(f"partial/00/a={CLIP}.h264-auto.000000.mp4") is None
     assert parse_partial(partial_key(place).replace("=", "")) is None
-    assert encoding_recipe("h264", None) != encoding_recipe("h264", 0)
+    recipes = {encoding_recipe("h264", crf, number) for crf in (None, 0) for number in (1, 2)}
+    assert len(recipes) == 4
 
 
 def test_chunks_are_found_again_and_only_the_last_state_is_kept(
@@ -106,7 +108,7 @@ def test_all_of_an_id_is_removed_and_nothing_else(storage: LocalStorage, tmp_pat
     add(partial(storage), tmp_path, 0, 1)
     add(partial(storage, recipe="av1-auto"), tmp_path, 0)
     add(partial(storage, "a.b"), tmp_path, 0)
-    partial(storage).remove()
+    remove_partials(storage, "a")
     assert [name for name, _ in stored_partials(storage)] == ["a.b"]
 
 

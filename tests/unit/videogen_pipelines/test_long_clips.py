@@ -1,0 +1,179 @@
+"""Clips of several chunks on a rank: exact lengths, and the same frames wherever they were cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from videogen.errors import MediaError
+from videogen.media import probe, read_video
+from videogen.storage import LocalStorage
+from videogen_cluster.workload import RankContext
+from videogen_pipelines.clip_workload import GenerateWorkload
+from videogen_pipelines.config import load_run_config
+from videogen_pipelines.inputs import PromptInputs
+from videogen_pipelines.job import Job, LoadedModel
+from videogen_pipelines.keys import meta_key
+from videogen_pipelines.plan import PlannedClip
+from videogen_pipelines.single_committer import commit_attempt
+
+Beats = list[tuple[str, int, int]]
+
+
+class Rank:
+    """One rank of its own process, as far as a test can have that."""
+
+    def __init__(self, model: Path, out: Path, num_frames: int, **settings: Any) -> None:
+        config = load_run_config(None, [f"model.name={model}", f"sampling.num_frames={num_frames}"])
+        loaded = LoadedModel.read(config.model.name)
+        inputs = PromptInputs(["a red circle"], loaded.defaults(config), loaded.spec.check_size)
+        job = Job.check(config, loaded, inputs, str(out))
+        self.storage = LocalStorage(out)
+        chosen = job.settings()
+        self.workload = GenerateWorkload(type(chosen)(**{**vars(chosen), **settings}))
+        self.workload.setup(RankContext(0, 0, 1, "cpu", 1))
+        (clip,) = job.rows({})
+        assert isinstance(clip, PlannedClip)
+        self.id = clip.request.id
+        self.payload = {**clip.payload(), "id": self.id}
+        self.beats: Beats = []
+        self.die_at: tuple[str, int] | None = None
+
+    def beat(self, stage: str, step: int, total: int) -> None:
+        self.beats.append((stage, step, total))
+        if self.die_at is not None and stage == self.die_at[0] and step >= self.die_at[1]:
+            raise KeyboardInterrupt("killed")
+
+    def make(self, attempt: int = 1, degrade: int = 0) -> dict[str, Any]:
+        item = {**self.payload, "attempt": attempt, "degrade": degrade}
+        return self.workload.compute(item, self.beat)()
+
+    def die(self, stage: str, step: int) -> None:
+        self.die_at = stage, step
+        with pytest.raises(KeyboardInterrupt):
+            self.make()
+        self.die_at = None
+
+    def partials(self) -> list[str]:
+        return sorted(self.storage.list("partial/"))
+
+    def sidecar(self) -> dict[str, Any]:
+        return json.loads(self.storage.read(meta_key(self.id)))
+
+    def frames(self) -> np.ndarray:
+        return read_video(self.storage.root / self.sidecar()["key"])[0]
+
+
+MakeRank = Callable[..., Rank]
+
+
+@pytest.fixture
+def rank(tiny_model: Path, tmp_path: Path) -> MakeRank:
+    def make(out: str = "out", num_frames: int = 21, **settings: Any) -> Rank:
+        return Rank(tiny_model, tmp_path / out, num_frames, **settings)
+
+    return make
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5, 6, 7, 22])
+def test_a_clip_has_exactly_as_many_frames_as_it_was_asked_for(rank: MakeRank, num_frames: int):
+    one = rank(num_frames=num_frames)
+    record = one.make()
+    assert probe(one.storage.root / one.sidecar()["key"]).num_frames == num_frames
+    assert ("chunks" in record) == (num_frames > 5)
+    assert one.partials() == []
+    assert list(one.workload._scratch.iterdir()) == []
+
+
+def test_a_clip_that_was_interrupted_has_the_same_frames(rank: MakeRank):
+    whole = rank("whole")
+    whole.make()
+    assert whole.sidecar()["chunks"] == {"method": "overlap", "count": 5, "resumed": 0}
+
+    first = rank()
+    first.die("decode", 15)
+    segments = [key for key in first.partials() if key.endswith("mp4")]
+    assert [key.split(".")[-2] for key in segments] == ["000000", "000001", "000002"]
+    assert len(first.partials()) == 4
+
+    second = rank()
+    second.make(attempt=2)
+    assert second.sidecar()["chunks"] == {"method": "overlap", "count": 5, "resumed": 3}
+    assert min(step for stage, step, _ in second.beats if stage == "denoise") >= 13
+    np.testing.assert_array_equal(second.frames(), whole.frames())
+    assert second.partials() == []
+
+
+def test_what_is_only_left_to_join_is_joined(rank: MakeRank):
+    whole, first = rank("whole"), rank()
+    whole.make()
+    first.die("join", 0)
+    second = rank()
+    second.make()
+    assert second.sidecar()["chunks"]["resumed"] == 5
+    assert not [stage for stage, *_ in second.beats if stage == "denoise"]
+    np.testing.assert_array_equal(second.frames(), whole.frames())
+
+
+def test_an_attempt_in_smaller_tiles_goes_on_with_the_same_frames(rank: MakeRank):
+    whole, one = rank("whole"), rank()
+    whole.make()
+    one.die("decode", 11)
+    one.make(attempt=2, degrade=1)
+    assert one.sidecar()["chunks"]["resumed"] == 2
+    np.testing.assert_array_equal(one.frames(), whole.frames())
+
+
+@pytest.mark.parametrize("kind", ["mp4", "safetensors"])
+def test_damaged_chunks_are_made_anew(rank: MakeRank, kind: str):
+    whole, one = rank("whole"), rank()
+    whole.make()
+    one.die("decode", 15)
+    key = next(key for key in one.partials() if key.endswith(kind))
+    data = one.storage.read(key)
+    one.storage.put(key, data[: len(data) // 2])
+    if kind == "mp4":
+        with pytest.raises(MediaError, match="cut short"):  # noticed when all are joined
+            one.make(attempt=2)
+        assert one.partials() == []
+    one.make(attempt=3)
+    assert one.sidecar()["chunks"]["resumed"] == 0
+    np.testing.assert_array_equal(one.frames(), whole.frames())
+
+
+def test_chunks_of_another_quality_are_not_mixed(rank: MakeRank):
+    first = rank()
+    first.die("decode", 15)
+    other = rank(crf=40)
+    other.make()
+    assert other.sidecar()["chunks"]["resumed"] == 0
+    assert other.partials() == []
+
+
+def test_the_coordinator_alone_may_commit(rank: MakeRank):
+    whole, one = rank("whole"), rank(single_committer=True)
+    whole.make()
+    one.die("decode", 15)
+    record = one.make(attempt=2)
+    assert record["sidecar"]["chunks"]["resumed"] == 3
+    assert list(one.storage.list("meta/")) == []
+    assert one.partials() == []
+    commit_attempt(one.storage, record)
+    np.testing.assert_array_equal(one.frames(), whole.frames())
+
+
+def test_progress_counts_frames_and_never_falls_silent(rank: MakeRank):
+    one = rank()
+    one.make()
+    told = [beat for beat in one.beats if beat[0] in ("denoise", "decode", "encode", "store")]
+    assert {total for _, _, total in told} == {21}
+    for stage, last in (("denoise", 21), ("decode", 21), ("encode", 21), ("store", 21)):
+        steps = [step for name, step, _ in told if name == stage]
+        assert steps == sorted(steps), stage
+        assert steps[-1] == last
+    assert [step for name, step, _ in told if name == "store"] == [5, 9, 13, 17, 21]
