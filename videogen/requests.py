@@ -28,6 +28,7 @@ MAX_PROMPT_CHARACTERS = 4096
 MAX_FRAMES = 1_000_000
 MAX_SIDE_PX = 8192
 _NUMBER = re.compile(r"\s*-?\d+(\.\d*)?\s*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SENTENCE = re.compile(
     r"(?:(?P<field>[\w.-]+): )?(?:(?:got )?(?P<value>.*?), )?expected (?P<expected>.*?)\.?"
@@ -90,6 +91,17 @@ def check_id(value: str) -> str:
     return value
 
 
+def check_sha256(value: str) -> str:
+    """Return `value` if it is a SHA-256 in hex.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not _SHA256.fullmatch(value):
+        raise ValueError(f"got {shown(value)}, expected 64 hex digits (0-9, a-f)")
+    return value
+
+
 def check_interval(value: Any) -> tuple[float, float]:
     """Return `value` as a tuple if it is [low, high] with 0 <= low <= high <= 1.
 
@@ -147,6 +159,7 @@ FlowShift = Annotated[float, Field(gt=0, le=100)]
 Interval = Annotated[tuple[float, float], BeforeValidator(check_interval)]
 Schedule = Annotated[tuple["TimedPrompt", ...], BeforeValidator(check_schedule)]
 Address = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_check_text)]
+Sha256 = Annotated[str, AfterValidator(check_sha256)]
 ContextFrames = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 ContextNoise = Annotated[float, Field(ge=0, le=0.5)]
 AsyncSteps = Annotated[int, Field(ge=0, le=1000)]
@@ -175,7 +188,8 @@ class ClipRequest(_Sampling):
     `async_steps` how many steps a block of frames trails the one before, `anchor` how far each
     chunk is pulled to the colours of the first (0 is not at all). `prompts` tells what to show
     when; `prompt` is then the first of them. `image` and `video` are paths or s3:// addresses of
-    what the clip starts with. With `loop` it ends where it begins.
+    what the clip starts with, `image_sha256` and `video_sha256` which content they must have. With
+    `loop` the clip ends where it begins.
     """
 
     id: Id
@@ -201,7 +215,9 @@ class ClipRequest(_Sampling):
     anchor: Fraction = 0.0
     prompts: Schedule = ()
     image: Address | None = None
+    image_sha256: Sha256 | None = None
     video: Address | None = None
+    video_sha256: Sha256 | None = None
     loop: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict)
 
@@ -244,15 +260,15 @@ def make_request(values: Mapping[str, Any]) -> ClipRequest:
             line for each, "field: got V, expected E. Fix: F."
     """
     try:
-        request = ClipRequest.model_validate(_with_first_prompt(values))
+        request = ClipRequest.model_validate(with_first_prompt(values))
     except ValidationError as error:
         problems = find_problems(error, ClipRequest)
         raise InvalidRequestError("\n".join(map(str, problems))) from None
-    _check_start(request)
+    check_start(request)
     return request
 
 
-def _with_first_prompt(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_first_prompt(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """`values` with the first of `prompts` as `prompt`, where that is not said."""
     prompts = values.get("prompts")
     if "prompt" in values or not isinstance(prompts, list | tuple) or not prompts:
@@ -262,7 +278,12 @@ def _with_first_prompt(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**values, "prompt": prompt} if isinstance(prompt, str) else values
 
 
-def _check_start(request: ClipRequest) -> None:
+def check_start(request: ClipRequest) -> None:
+    """Raise unless a request says once what it shows first and what it starts with.
+
+    Raises:
+        InvalidRequestError: it says two things.
+    """
     if request.prompts and request.prompt != request.prompts[0].prompt:
         raise InvalidRequestError(
             f"prompts: got {shown(request.prompts[0].prompt)} at 0 seconds and prompt "
@@ -371,8 +392,9 @@ def clip_id(request: ClipRequest, model_digest: str, sampler_version: str) -> st
 
     Returns:
         32 hex digits: blake2b-128 of the canonical JSON of the resolved request without its
-        `metadata` (which changes no pixel) and without what it leaves to the defaults of
-        `LONG_CLIP_FIELDS`, the model digest and the sampler version.
+        `metadata` (which changes no pixel), without what it leaves to the defaults of
+        `LONG_CLIP_FIELDS`, and without the place of files whose content it names; the model digest
+        and the sampler version.
     """
     values = request.__dict__.copy()
     name, prompt, seed = values.pop("id"), values.pop("prompt"), values.pop("seed")
@@ -399,9 +421,12 @@ LONG_CLIP_FIELDS = (
     "anchor",
     "prompts",
     "image",
+    "image_sha256",
     "video",
+    "video_sha256",
     "loop",
 )
+_PLACES = {"image": "image_sha256", "video": "video_sha256"}
 _OWN = ("id", "prompt", "seed")  # what nearly every row has to itself, in canonical order
 _MAX_PIECES = 1024
 _WITHOUT_REFERENCES = 2  # a version of marshal whose bytes depend on the values alone
@@ -414,7 +439,8 @@ def _canonical(request: ClipRequest, model_digest: str, sampler_version: str) ->
     mark = secrets.token_hex(16)
     fields = ClipRequest.model_fields
     unsaid = {n for n in LONG_CLIP_FIELDS if getattr(request, n) == fields[n].default}
-    values = request.model_dump(mode="json", exclude={"metadata", *unsaid})
+    placed = {name for name, digest in _PLACES.items() if getattr(request, digest) is not None}
+    values = request.model_dump(mode="json", exclude={"metadata", *unsaid, *placed})
     content = {
         "request": values | dict.fromkeys(_OWN, mark),
         "model": model_digest,

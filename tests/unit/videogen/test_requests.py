@@ -186,6 +186,24 @@ def test_clip_id_is_the_request_the_model_and_the_sampler() -> None:
     assert len(others | {name}) == 8
 
 
+def test_clip_id_names_the_content_of_files_and_not_their_place() -> None:
+    def name(**fields: Any) -> str:
+        return clip_id(make_request({**GOOD, **fields}), "m1", "s1")
+
+    here = name(image="/a/cat.png", image_sha256="0" * 64)
+    assert here == name(image="s3://b/cat.png", image_sha256="0" * 64)
+    others = {
+        name(image="/a/cat.png", image_sha256="1" * 64),
+        name(video="/a/cat.png", video_sha256="0" * 64),
+        name(image="/a/cat.png"),
+        name(image="/b/cat.png"),
+        name(),
+    }
+    assert len(others | {here}) == 6
+    with pytest.raises(InvalidRequestError, match="image_sha256: got 'x', expected 64 hex digits"):
+        make_request({**GOOD, "image": "cat.png", "image_sha256": "x"})
+
+
 def plain_clip_id(request: ClipRequest, model_digest: str, sampler_version: str) -> str:
     """What `clip_id` is by definition."""
     fields = ClipRequest.model_fields
