@@ -114,15 +114,15 @@ def evaluate(
     started = time.monotonic()
     heard = ScoreListener()
     with job.out.lock(LOCK):
-        scored = job.store.listed()
-        to_do = sum(1 for _ in job.items(scored))
+        waiting = job.unscored()
+        to_do = len(waiting)
         progress = Progress(to_do, console, log_interval_s)
         progress.say(f"{to_do:,} clips to score, {len(job.source.ids) - to_do:,} done already")
         listener = RunListener([heard, ScreenListener(progress)])
         interrupted = False
         with progress if to_do else nullcontext():
             if to_do:
-                interrupted = engine(job, job.items(scored), listener, to_do)
+                interrupted = engine(job, job.items(waiting), listener, to_do)
         summary = None if interrupted else aggregate(job, heard.failures)
     state: State = "some_failed" if heard.failures else "complete"
     return EvaluationOutcome(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -76,11 +76,16 @@ class EvaluationJob:
         """What every rank needs to know."""
         return ScoringTask(self.source.storage.uri, self.out.uri, self.settings)
 
-    def items(self, scored: set[tuple[str, str]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What is still to be scored, in the order of the ids."""
-        for clip in self.source.clips():
-            if (clip.id, clip.version) not in scored:
-                yield clip.id, payload_of(clip)
+    def unscored(self) -> list[str]:
+        """The ids of what is still to be scored, sorted."""
+        scored = self.store.listed()
+        clips = self.source.clips()
+        return [clip.id for clip in clips if (clip.id, clip.version) not in scored]
+
+    def items(self, ids: Iterable[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What ranks get for these clips, in that order."""
+        for clip in self.source.clips(ids):
+            yield clip.id, payload_of(clip)
 
 
 def payload_of(clip: SourceClip) -> dict[str, Any]:

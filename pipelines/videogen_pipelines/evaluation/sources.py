@@ -48,8 +48,8 @@ class Source(Protocol):
         """All ids, sorted."""
         ...
 
-    def clips(self) -> Iterator[SourceClip]:
-        """All clips in the order of `ids`; what is gone meanwhile is left out."""
+    def clips(self, ids: Iterable[str] | None = None) -> Iterator[SourceClip]:
+        """These clips, or all in the order of `ids`; what is gone meanwhile is left out."""
         ...
 
 
@@ -62,8 +62,8 @@ class RunSource:
         self.storage = storage
         self.ids: Sequence[str] = sorted(committed_ids(storage))
 
-    def clips(self) -> Iterator[SourceClip]:
-        for sidecar in read_sidecars(self.storage, self.ids):
+    def clips(self, ids: Iterable[str] | None = None) -> Iterator[SourceClip]:
+        for sidecar in read_sidecars(self.storage, self.ids if ids is None else ids):
             version = sidecar.sha256[:VERSION_DIGITS]
             yield SourceClip(sidecar.id, sidecar.key, version, sidecar)
 
@@ -78,8 +78,8 @@ class FolderSource:
         self._keys = _named(_videos(storage.list()))
         self.ids: Sequence[str] = sorted(self._keys)
 
-    def clips(self) -> Iterator[SourceClip]:
-        for name in self.ids:
+    def clips(self, ids: Iterable[str] | None = None) -> Iterator[SourceClip]:
+        for name in self.ids if ids is None else ids:
             key = self._keys[name]
             yield SourceClip(name, key, _version(self.storage, key))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from videogen.media import VideoInfo, iter_video, probe
+from videogen.media.container import check_seal
 from videogen.storage import local_copy, open_storage
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.evaluation.score import ClipScore, curves_json
@@ -56,7 +58,9 @@ class EvaluateWorkload:
             StorageError: it cannot be fetched.
         """
         started = time.perf_counter()
-        with local_copy(self._source, item["key"]) as path:
+        with ExitStack() as stack:
+            with keep_alive(lambda: heartbeat("fetch", 0, 1)):
+                path = stack.enter_context(local_copy(self._source, item["key"]))
             score, curves = self._measure(path, item, heartbeat)
         score = score.model_copy(update={"elapsed_s": round(time.perf_counter() - started, 4)})
         return lambda: self._finish(score, curves, heartbeat)
@@ -93,5 +97,7 @@ class EvaluateWorkload:
 
 def _chunks(path: Path, info: VideoInfo) -> Iterator[np.ndarray]:
     """The frames of a file, so few at a time that large ones need no more memory."""
-    frame_bytes = 3 * info.height * info.width
-    return iter_video(path, chunk=max(1, min(MAX_CHUNK_FRAMES, CHUNK_BYTES // frame_bytes)))
+    fitting = CHUNK_BYTES // (3 * info.height * info.width)
+    # decord needs a file of others proved whole first, which is to decode it twice, in silence.
+    backend = "auto" if check_seal(path) else "pyav"
+    return iter_video(path, max(1, min(MAX_CHUNK_FRAMES, fitting)), backend)

@@ -30,10 +30,10 @@ def test_the_interval_is_that_of_the_normal_distribution_for_many_values():
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     random = np.random.default_rng(1)
     held = 0
-    for trial in range(200):
+    for trial in range(100):
         low, high = bootstrap_interval(random.normal(0.0, 1.0, 40), str(trial))
         held += low <= 0 <= high
-    assert 180 <= held <= 199  # 190 expected; the percentile method is a little narrow
+    assert 88 <= held <= 100  # 95 expected; the percentile method is a little narrow
 
 
 def test_the_interval_is_the_same_every_time_and_in_any_order():

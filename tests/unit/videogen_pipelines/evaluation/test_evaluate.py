@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from tests.s3.server import S3Server
 from videogen.errors import ConfigError, StorageError
 from videogen.evaluation import Evaluator
 from videogen.media import read_video, write_video
-from videogen.storage import LocalStorage
+from videogen.storage import LocalStorage, open_storage
 from videogen_cluster.failures import describe
 from videogen_cluster.listener import Listener
 from videogen_cluster.scheduler import Completed, DeadLettered
@@ -101,7 +102,9 @@ def test_every_video_of_a_folder_is_a_row_with_its_numbers_and_curves(videos: Pa
     curves = json.loads((tmp_path / row["curves"]).read_text())
     assert (curves["id"], curves["fps"]) == ("plain", 8.0)
     luma = np.array(curves["curves"]["flicker.luma"], np.float64)  # null becomes NaN
-    np.testing.assert_allclose(luma, expected["flicker.luma"].curve, rtol=1e-5)
+    curve = expected["flicker.luma"].curve
+    assert curve is not None
+    np.testing.assert_allclose(luma, curve, rtol=1e-5)
     assert not list(videos.glob("metrics*"))
 
 
@@ -187,3 +190,16 @@ def test_files_of_one_name_keep_apart_by_their_endings(videos: Path, tmp_path: P
     ids = FolderSource(LocalStorage(tmp_path)).ids
     assert len(ids) == 4
     assert {"a.mp4", "a.mov", "b"} < set(ids)
+
+
+def test_clips_and_scores_may_be_in_an_object_store(videos: Path, s3_env: S3Server):
+    source = open_storage(s3_env.uri("evaluate-in"))
+    source.create("a/b.mp4", videos / "plain.mp4")
+    out = s3_env.uri("evaluate-out")
+    job = EvaluationJob.check(source.uri, out, None, FAST)
+    assert evaluate(job, Console(file=io.StringIO()), engine=InProcess()).state == "complete"
+    target = open_storage(out)
+    (row,) = pq.read_table(io.BytesIO(target.read("metrics/clips.parquet"))).to_pylist()
+    assert row["frame.contrast"] > 0
+    assert target.exists(row["curves"])
+    assert evaluate(job, Console(file=io.StringIO()), engine=unreachable).scored_now == 0

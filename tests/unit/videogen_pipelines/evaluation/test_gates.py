@@ -159,8 +159,7 @@ def test_a_later_evaluation_takes_over_what_was_scored_while_clips_were_made(
     assert (again.scored_now, again.summary) == (0, before)
     run("out", 3)  # one more, which nobody scored
     job = EvaluationJob.check(str(tmp_path / "out"), None, None, [FEW])
-    missing = [name for name, _ in job.items(job.store.listed())]
-    assert missing == ["clip-2"]
+    assert job.unscored() == ["clip-2"]
 
 
 def o_key(sidecar: Sidecar) -> str:

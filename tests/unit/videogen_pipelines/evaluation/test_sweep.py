@@ -72,7 +72,7 @@ def test_every_row_is_made_at_every_point_with_the_seed_of_the_row(inputs: Manif
     told: list[ResolvedRow] = []
     report = sweep.check(told.append)
     assert (report.num_rows, report.num_clips) == (2, 8)
-    made = list(sweep.requests(report))
+    made = [each for each in sweep.requests(report) if isinstance(each, ClipRequest)]
     assert [request for row in told for request in row.requests] == made
     assert [n for row in told for n in row.ids] == [request.id for request in made]
     assert [request.id for request in made[:4]] == [
@@ -102,7 +102,7 @@ def test_the_recipe_reads_the_same_rows_again(inputs: ManifestInputs):
 
 def test_ids_stay_ids_and_metadata_is_not_overwritten(inputs: ManifestInputs):
     long = id_at("x" * 120, {"guidance_scale": 3.0})
-    assert len(long) == 127 + 1 - 1 or len(long) <= 128
+    assert len(long) <= 128
     assert long != id_at("x" * 120, {"guidance_scale": 4.0})
     assert id_at("a", {"negative_prompt": "a/b"}).startswith("a.negative_prompt-")
     assert "/" not in id_at("a", {"negative_prompt": "a/b"})
