@@ -29,7 +29,8 @@ class RayNodes:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **env},
+            # Ray would run ranks at a lower priority than whatever else this machine does.
+            env={**os.environ, "RAY_worker_niceness": "0", **env},
             text=True,
             start_new_session=True,
         )
