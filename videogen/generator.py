@@ -23,9 +23,10 @@ from videogen.extension.start import check_no_start, usable_start
 from videogen.extension.state import Chunk, StreamState
 from videogen.extension.stream import rebuild_cache, stream_chunks
 from videogen.models.causal_conv import StreamCache
+from videogen.models.protocol import StreamingVAE, VideoModel
+from videogen.models.published_spec import PublishedSpec
 from videogen.models.text import WordEncoder
 from videogen.models.vae import VideoVAE, to_bytes
-from videogen.models.weights import Model
 from videogen.parallel.vae_tiles import tile_vae
 from videogen.requests import ClipRequest, make_request
 from videogen.seeds import request_id_from_content, seed_from_id
@@ -34,7 +35,7 @@ from videogen.seeds import request_id_from_content, seed_from_id
 class VideoGenerator:
     """A loaded model that makes clips. Build it with `videogen.load`."""
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: VideoModel, device: torch.device) -> None:
         self.model = model
         self.spec = model.spec
         self.device = device
@@ -65,6 +66,9 @@ class VideoGenerator:
         seed = seed_from_id(request_id) if seed is None else seed
         said = self.defaults.model_dump(exclude_none=True) | fields
         request = make_request({**said, "id": request_id, "seed": seed})
+        if "flow_shift" not in fields and isinstance(self.spec, PublishedSpec):
+            shift = self.spec.flow_shift(request.height, request.width)
+            request = request.model_copy(update={} if shift is None else {"flow_shift": shift})
         plan_clip(self.spec, request)
         return request
 
@@ -171,9 +175,9 @@ class VideoGenerator:
                 return
             yield to_uint8(chunk[0])
 
-    def _vae(self, num_tiles: int) -> VideoVAE:
+    def _vae(self, num_tiles: int) -> StreamingVAE:
         vae = self.model.vae
-        if num_tiles == 1:
+        if num_tiles == 1 or not isinstance(vae, VideoVAE):
             return vae
         return tile_vae(vae, num_tiles, finish=lambda tile: to_bytes(tile).cpu())
 

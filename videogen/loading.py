@@ -9,6 +9,7 @@ import torch
 from videogen.errors import ConfigError
 from videogen.generator import VideoGenerator
 from videogen.models.attention import check_backend
+from videogen.models.published import is_published, load_published
 from videogen.models.weights import load_model
 
 
@@ -23,7 +24,8 @@ def load_generator(
     """Load a model folder and get it ready to generate.
 
     Args:
-        model: "default" or a model folder.
+        model: "default", a model folder, or the folder of a published model in the diffusers
+            layout.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", …
         dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
         attention: attention backend; None is "sdpa".
@@ -38,7 +40,11 @@ def load_generator(
     what = _dtype(dtype, where)
     backend = attention or "sdpa"
     check_backend(backend, where, what)
-    loaded = load_model(model, where, what, dit_device)
+    folder = Path(model).expanduser()
+    if is_published(folder):
+        loaded = load_published(folder, where, what, dit_device)
+    else:
+        loaded = load_model(model, where, what, dit_device)
     loaded.dit.set_attention_backend(backend)
     return VideoGenerator(loaded, where)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from videogen.errors import InvalidRequestError
 from videogen.models.config import DiTConfig
-from videogen.models.spec import ModelSpec
+from videogen.models.protocol import ClipSpec
 from videogen.requests import ClipRequest
 
 Method = Literal["none", "overlap", "cached", "windows"]
@@ -62,7 +62,7 @@ class ClipPlan:
         return count
 
 
-def plan_clip(spec: ModelSpec, request: ClipRequest) -> ClipPlan:
+def plan_clip(spec: ClipSpec, request: ClipRequest) -> ClipPlan:
     """Decide how a model makes a clip.
 
     Raises:
@@ -90,7 +90,7 @@ def plan_clip(spec: ModelSpec, request: ClipRequest) -> ClipPlan:
     )
 
 
-def _window(spec: ModelSpec, request: ClipRequest) -> int:
+def _window(spec: ClipSpec, request: ClipRequest) -> int:
     recommended = spec.sampling.get("chunk_frames") or spec.sampling.get("num_frames")
     frames = request.chunk_frames or recommended or DEFAULT_CHUNK_FRAMES
     factor = spec.vae.time_factor
@@ -103,7 +103,7 @@ def _window(spec: ModelSpec, request: ClipRequest) -> int:
     return spec.vae.latent_frames(frames)
 
 
-def _context(spec: ModelSpec, request: ClipRequest, window: int) -> int:
+def _context(spec: ClipSpec, request: ClipRequest, window: int) -> int:
     if request.context_frames is None:
         return max(1, (window - 1) // 2)
     factor = spec.vae.time_factor
@@ -117,9 +117,9 @@ def _context(spec: ModelSpec, request: ClipRequest, window: int) -> int:
     return context
 
 
-def _method(spec: ModelSpec, request: ClipRequest, num_latents: int, window: int) -> Method:
+def _method(spec: ClipSpec, request: ClipRequest, num_latents: int, window: int) -> Method:
     asked = request.extension
-    if asked == "cached" and not (spec.dit.causal and spec.dit.attention == "factorized"):
+    if asked == "cached" and not _keeps_what_it_has_seen(spec.dit):
         raise InvalidRequestError(
             f"extension: got 'cached' for {spec.name}, expected a model whose attention across "
             "frames is factorized and looks only back (dit.causal), because what it has seen is "
@@ -139,6 +139,10 @@ def _method(spec: ModelSpec, request: ClipRequest, num_latents: int, window: int
         # Other transformers take one noise level for all frames.
         return "overlap" if isinstance(spec.dit, DiTConfig) else "windows"
     return asked
+
+
+def _keeps_what_it_has_seen(dit: object) -> bool:
+    return isinstance(dit, DiTConfig) and dit.causal and dit.attention == "factorized"
 
 
 def _check_options(request: ClipRequest, method: Method) -> None:
@@ -162,7 +166,7 @@ def _check_options(request: ClipRequest, method: Method) -> None:
 
 
 def _check_loop(
-    spec: ModelSpec, request: ClipRequest, window: int, context: int, num_latents: int
+    spec: ClipSpec, request: ClipRequest, window: int, context: int, num_latents: int
 ) -> None:
     factor, given = spec.vae.time_factor, context + LOOP_LATENTS
     if window <= given:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from videogen.diffusion.denoiser import Denoiser
-from videogen.models.config import VAEConfig
+from videogen.models.protocol import VAESizes
 from videogen.requests import ClipRequest
 
 TRANSITION_S = 1.0
@@ -29,10 +29,10 @@ class PromptSchedule:
     prompts: tuple[str, ...]
     times_s: tuple[float, ...]
     fps: float
-    vae: VAEConfig
+    vae: VAESizes
 
     @classmethod
-    def of(cls, request: ClipRequest, vae: VAEConfig) -> PromptSchedule:
+    def of(cls, request: ClipRequest, vae: VAESizes) -> PromptSchedule:
         """The schedule of a request; that of a plain prompt has one entry."""
         if not request.prompts:
             return cls((request.prompt,), (0.0,), request.fps, vae)

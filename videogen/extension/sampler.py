@@ -13,13 +13,15 @@ from torch import Tensor
 
 from videogen.diffusion.denoiser import Denoiser, as_denoiser
 from videogen.diffusion.guidance import Halves, interval_sigmas, with_guidance
-from videogen.diffusion.process import NoisePath, RectifiedFlow, VariancePreserving
-from videogen.diffusion.schedules import flow_sigmas, linear_betas, vp_sigmas
+from videogen.diffusion.process import NoisePath
+from videogen.diffusion.published import Schedule
 from videogen.diffusion.solvers import SOLVERS
 from videogen.errors import NonFiniteError
 from videogen.extension.prompts import PromptSchedule
-from videogen.models.spec import ModelSpec
-from videogen.models.weights import Model
+from videogen.extension.schedule import schedule_of
+from videogen.models.protocol import VideoModel
+from videogen.models.published_spec import PublishedSpec
+from videogen.models.text import TextEmbedding, encode_pair
 from videogen.requests import ClipRequest
 from videogen.seeds import frame_noise
 
@@ -38,22 +40,29 @@ def in_turn(tasks: Sequence[Callable[[], Tensor]]) -> list[Tensor]:
 class LatentSampler:
     """One model and one request."""
 
-    model: Model
+    model: VideoModel
     request: ClipRequest
     device: torch.device
     halves: Halves
     spread: Spread = in_turn
 
     @cached_property
+    def schedule(self) -> Schedule:
+        return schedule_of(self.model.spec)
+
+    @property
     def path(self) -> NoisePath:
-        return noise_path(self.model.spec)
+        return self.schedule.path
 
     @cached_property
     def sigmas(self) -> Tensor:
-        return schedule(self.request, self.path)
+        return self.schedule.sigmas(self.request.num_inference_steps, self.request.flow_shift)
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of latents between steps."""
+        if isinstance(self.model.spec, PublishedSpec):
+            return torch.float32  # as in the reference; they are rounded in the model alone
         return next(self.model.dit.parameters()).dtype
 
     @cached_property
@@ -118,7 +127,7 @@ class LatentSampler:
             self.prompts.denoiser(
                 lambda prompt: wrap(self.conditioned_on(prompt, **positive)), first, count
             ),
-            wrap(self.conditioned_on(request.negative_prompt, **negative)),
+            wrap(self.avoiding(**negative)),
             request.guidance_scale,
             rescale=request.guidance_rescale,
             sigma_range=interval_sigmas(self.sigmas, request.guidance_interval),
@@ -127,9 +136,16 @@ class LatentSampler:
 
     def conditioned_on(self, prompt: str, **given: Any) -> Denoiser:
         """The denoiser of one prompt; `given` goes to the model beside the text."""
-        model = self.model
-        text = model.text.encode([prompt])
-        return as_denoiser(model.dit, self.path, model.spec.prediction, text=text, **given)
+        return self._told(self.model.text.encode([prompt]), **given)
+
+    def avoiding(self, **given: Any) -> Denoiser:
+        """The denoiser of the negative prompt."""
+        request = self.request
+        _, text = encode_pair(self.model.text, request.prompt, request.negative_prompt)
+        return self._told(text, **given)
+
+    def _told(self, text: TextEmbedding, **given: Any) -> Denoiser:
+        return as_denoiser(self.model.dit, self.path, self.schedule.prediction, text=text, **given)
 
     def noise(self, purpose: str, first: int, count: int) -> Tensor:
         """Standard normal noise `b c t h w`, b = 1, of latent frames, as the model takes it."""
@@ -150,17 +166,3 @@ class LatentSampler:
                 "Fix: lower guidance_scale, use more steps, or dtype float32."
             )
         return latents
-
-
-def noise_path(spec: ModelSpec) -> NoisePath:
-    """The forward process a model was trained with."""
-    if spec.prediction == "flow":
-        return RectifiedFlow()
-    return VariancePreserving.from_betas(linear_betas())
-
-
-def schedule(request: ClipRequest, path: NoisePath) -> Tensor:
-    """Sigmas of a request, n + 1 falling values ending in 0; `flow_shift` shifts flow models."""
-    if isinstance(path, VariancePreserving):
-        return vp_sigmas(path, request.num_inference_steps)
-    return flow_sigmas(request.num_inference_steps, request.flow_shift)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from videogen.errors import InvalidRequestError
 from videogen.extension.plan import ClipPlan
-from videogen.models.config import VAEConfig
+from videogen.models.protocol import VAESizes
 from videogen.requests import ClipRequest
 
 
 def usable_start(
-    plan: ClipPlan, request: ClipRequest, frames: np.ndarray, vae: VAEConfig
+    plan: ClipPlan, request: ClipRequest, frames: np.ndarray, vae: VAESizes
 ) -> Tensor:
     """The last 4n+1 frames that the model can be given, float32 `c t h w` in [-1, 1].
 

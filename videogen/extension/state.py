@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from videogen.errors import InvalidRequestError
-from videogen.models.spec import ModelSpec
+from videogen.models.protocol import ClipSpec
 from videogen.requests import ClipRequest
 
 _PLACE, _CLIP = "place", "clip"
@@ -93,7 +93,7 @@ class Chunk:
     """How to go on after this chunk."""
 
 
-def fingerprint(spec: ModelSpec, request: ClipRequest) -> str:
+def fingerprint(spec: ClipSpec, request: ClipRequest) -> str:
     """32 hex digits that tell clips apart whose states must not be mixed up."""
     content = {
         "request": request.model_dump(mode="json", exclude={"id", "metadata"}),

@@ -13,7 +13,7 @@ from videogen.extension.plan import ClipPlan, plan_clip
 from videogen.extension.sampler import LatentSampler, OnStep
 from videogen.extension.state import Chunk, StreamState, fingerprint
 from videogen.models.causal_conv import StreamCache
-from videogen.models.vae import VideoVAE
+from videogen.models.protocol import StreamingVAE
 
 
 def stream_chunks(
@@ -81,7 +81,7 @@ def _next_chunk(
 
 
 @torch.inference_mode()
-def rebuild_cache(vae: VideoVAE, tail: Tensor) -> StreamCache:
+def rebuild_cache(vae: StreamingVAE, tail: Tensor) -> StreamCache:
     """What decoding up to and including `tail` leaves, from those latents alone.
 
     Args:

@@ -54,12 +54,16 @@ def read_published_spec(folder: Path) -> PublishedSpec:
 
 
 def load_published(
-    folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    folder: Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    dit_device: str | torch.device | None = None,
 ) -> PublishedModel:
     """Load a folder in the diffusers layout.
 
     Args:
         dtype: of what may be in half precision; None is float32.
+        dit_device: where the transformer is loaded to, if elsewhere.
 
     Raises:
         WeightsError: a file is missing, truncated, a pickle, or its keys or shapes do not fit.
@@ -71,4 +75,6 @@ def load_published(
     from videogen.models.wan.folder import load_wan
 
     is_latte = isinstance(read_published_spec(folder), LatteSpec)
-    return (load_latte if is_latte else load_wan)(folder, device, dtype or torch.float32)
+    return (load_latte if is_latte else load_wan)(
+        folder, device, dtype or torch.float32, dit_device=dit_device
+    )

@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from videogen.config import to_plain
 from videogen.models.descriptions import file_digests
+from videogen.models.protocol import VAESizes
 from videogen.models.sizes import check_sides
 
 SAMPLERS = {
@@ -24,28 +25,14 @@ SAMPLERS = {
 """What each scheduler that is understood is called here."""
 
 
-class PublishedVAE(Protocol):
-    """What is asked about a VAE."""
-
-    @property
-    def latent_channels(self) -> int: ...
-
-    @property
-    def time_factor(self) -> int: ...
-
-    @property
-    def space_factor(self) -> int: ...
-
-    def latent_frames(self, num_frames: int) -> int: ...
-
-    def frames(self, latent_frames: int) -> int: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class PublishedSpec(ABC):
     """The description of a folder in the diffusers layout."""
 
     folder: Path
+    dit: Any
+    """The configuration of the transformer, of whichever kind."""
+    vae: VAESizes
     scheduler: dict[str, Any]
     """`scheduler_config.json`; see `videogen.diffusion.published`."""
 
@@ -58,10 +45,6 @@ class PublishedSpec(ABC):
     @abstractmethod
     def patch(self) -> tuple[int, int]:
         """Latent cells per token along h and w."""
-
-    @property
-    @abstractmethod
-    def _vae(self) -> PublishedVAE: ...
 
     @property
     def name(self) -> str:
@@ -81,9 +64,13 @@ class PublishedSpec(ABC):
         """The flow shift to use for a size, unless asked for another; None leaves it alone."""
         return None
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """sha256 over the configuration and the sha256 of every file; reads them all, once."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         said = to_plain(self)
         said["folder"] = file_digests(self.folder)
         text = json.dumps([type(self).__name__, said], sort_keys=True, separators=(",", ":"))
@@ -91,7 +78,7 @@ class PublishedSpec(ABC):
 
     def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Shape `c t h w` of the latents of a clip; the last may hold frames beyond its end."""
-        vae = self._vae
+        vae = self.vae
         side = vae.space_factor
         return vae.latent_channels, vae.latent_frames(num_frames), height // side, width // side
 
@@ -101,4 +88,4 @@ class PublishedSpec(ABC):
         Raises:
             InvalidRequestError: names the field, why, and the nearest legal values.
         """
-        check_sides(height, width, self._vae.space_factor, self.patch)
+        check_sides(height, width, self.vae.space_factor, self.patch)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from videogen.errors import ConfigError
 from videogen.models.layout import TokenAttention, TokenModel
-from videogen.models.vae import to_bytes
+from videogen.models.protocol import StreamingVAE
+from videogen.models.vae import VideoVAE, to_bytes
 from videogen.parallel.halves import OverlappedHalves, SplitHalves
 from videogen.parallel.layout import ShardedLayout
 from videogen.parallel.mesh import Mesh
@@ -15,6 +16,7 @@ from videogen.parallel.spread import SpreadTasks
 from videogen.parallel.switch import install_switch
 from videogen.parallel.ulysses import SequenceAttention
 from videogen.parallel.vae import parallelize_vae
+from videogen.parallel.vae_first import FirstRankVAE
 
 if TYPE_CHECKING:
     from videogen.generator import VideoGenerator
@@ -97,9 +99,16 @@ def parallelize_generator(
     elif mesh.seq.size > 1 and overlaps and shares == "tokens":
         generator.halves = OverlappedHalves(mesh)
     if mesh.gang.size > 1:
-        vae = parallelize_vae(generator.model.vae, mesh.gang, finish=to_bytes)
-        generator.model = replace(generator.model, vae=vae)
+        model: Any = generator.model
+        generator.model = replace(model, vae=_shared_vae(generator, mesh))
     return generator
+
+
+def _shared_vae(generator: VideoGenerator, mesh: Mesh) -> StreamingVAE:
+    vae = generator.model.vae
+    if isinstance(vae, VideoVAE):
+        return parallelize_vae(vae, mesh.gang, finish=to_bytes)
+    return FirstRankVAE(vae, mesh.gang.rank, generator.spec.vae.space_factor)
 
 
 def ulysses_degree_for(num_heads: int, seq_degree: int) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from videogen.extension.plan import plan_clip
-from videogen.models.spec import ModelSpec
+from videogen.models.protocol import ClipSpec
 from videogen.requests import ClipRequest
 
 
-def chunk_starts(spec: ModelSpec, request: ClipRequest) -> tuple[int, ...]:
+def chunk_starts(spec: ClipSpec, request: ClipRequest) -> tuple[int, ...]:
     """First frame of every chunk but the first; empty for a clip made at once."""
     plan = plan_clip(spec, request)
     starts: list[int] = []

@@ -51,6 +51,11 @@ class ImageVAEConfig:
         """Pixels per latent cell and side."""
         return 2 ** (len(self.block_out_channels) - 1)
 
+    @property
+    def decoder_past(self) -> int:
+        """Latent frames before one that its frames depend on: none is carried."""
+        return 0
+
     def latent_frames(self, num_frames: int) -> int:
         return num_frames
 

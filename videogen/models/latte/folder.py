@@ -43,12 +43,15 @@ def load_latte(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     vae: Decoder = "vae",
+    *,
+    dit_device: str | torch.device | None = None,
 ) -> LatteModel:
     """Load a Latte folder in the diffusers layout.
 
     Args:
         dtype: of transformer and text encoder; the VAE is in float32.
         vae: see `read_latte_spec`.
+        dit_device: where the transformer is loaded to, if elsewhere.
 
     Raises:
         WeightsError: a file is missing, truncated, a pickle, or its keys or shapes do not fit.
@@ -57,7 +60,8 @@ def load_latte(
     spec = read_latte_spec(Path(folder), vae)
     with on_meta():
         dit, decoder = LatteTransformer(spec.dit), ImageVAE(spec.vae, spec.across_frames)
-    load_component(dit, spec.folder / "transformer", device, dtype)
+    place = device if dit_device is None else dit_device
+    load_component(dit, spec.folder / "transformer", place, dtype)
     load_component(decoder, spec.folder / vae, device, rename=current_name)
     text = TextConfig(kind="t5", width=spec.dit.caption_channels, max_tokens=TEXT_TOKENS)
     encoder = load_text_encoder(text, spec.folder, device, dtype, clean=clean_prompt)

@@ -43,10 +43,6 @@ class LatteSpec(PublishedSpec):
     def patch(self) -> tuple[int, int]:
         return self.dit.patch_size, self.dit.patch_size
 
-    @property
-    def _vae(self) -> ImageVAEConfig:
-        return self.vae
-
 
 def read_latte_spec(folder: Path, vae: Decoder = "vae") -> LatteSpec:
     """Read and check the description of a Latte folder.

@@ -61,13 +61,18 @@ class WanModel:
 
 
 def load_wan(
-    folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    folder: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    dit_device: str | torch.device | None = None,
 ) -> WanModel:
     """Load a Wan folder in the diffusers layout.
 
     Args:
         dtype: of transformers and text encoder, but for the parts that were trained in float32;
             the VAE and the image encoder are in float32.
+        dit_device: where the transformers are loaded to, if elsewhere.
 
     Raises:
         WeightsError: a file is missing, truncated, a pickle, or its keys or shapes do not fit.
@@ -75,9 +80,10 @@ def load_wan(
     """
     spec = read_wan_spec(Path(folder))
     root = spec.folder
-    dit: WanTransformer | NoiseExperts = _load_dit(spec.dit, root / "transformer", device, dtype)
+    place = device if dit_device is None else dit_device
+    dit: WanTransformer | NoiseExperts = _load_dit(spec.dit, root / "transformer", place, dtype)
     if spec.low_noise_dit is not None and spec.boundary_ratio is not None:
-        low = _load_dit(spec.low_noise_dit, root / "transformer_2", device, dtype)
+        low = _load_dit(spec.low_noise_dit, root / "transformer_2", place, dtype)
         dit = NoiseExperts(dit, low, spec.boundary_ratio * _train_timesteps(spec)).eval()
     with on_meta():
         vae = WanVAE(spec.vae)

@@ -40,16 +40,13 @@ class WanSpec(PublishedSpec):
             "fps": 16.0,
             "num_inference_steps": 50,
             "sampler": self.sampler,
+            "flow_shift": self.flow_shift(480, 832),
             "guidance_scale": 5.0,
         }
 
     @property
     def patch(self) -> tuple[int, int]:
         return self.dit.patch_size[1:]
-
-    @property
-    def _vae(self) -> WanVAEConfig:
-        return self.vae
 
     def flow_shift(self, height: int, width: int) -> float:
         """The flow shift to use for a size, unless asked for another: 3 to 480P, 5 from 720P."""

@@ -77,6 +77,17 @@ class WanVAEConfig:
         return 2 ** (len(self.dim_mult) - 1)
 
     @property
+    def decoder_past(self) -> int:
+        """Latent frames before one that its frames depend on: each tap of a kernel looks back."""
+        block = 2 * 2  # two convolutions, two past frames each
+        rate, past = 1, 2 + 2 * block  # the first convolution and the middle
+        for faster in (*reversed(self.temperal_downsample), False):
+            frames = block * (self.num_res_blocks + 1) + (2 if faster else 0)
+            past += math.ceil(frames / rate)
+            rate *= 2 if faster else 1
+        return past + math.ceil(2 / rate)
+
+    @property
     def encoder_widths(self) -> list[int]:
         """Channels before and after each stage."""
         return [self.base_dim * factor for factor in (1, *self.dim_mult)]
