@@ -54,6 +54,9 @@ def test_help_loads_nothing_heavy():
         "show",
         "models",
         "doctor",
+        "evaluate",
+        "compare",
+        "sweep",
     ],
 )
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]):

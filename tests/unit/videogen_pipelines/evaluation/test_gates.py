@@ -33,6 +33,7 @@ from videogen_pipelines.keys import clip_key, meta_key, tries_key
 from videogen_pipelines.sidecar import Sidecar, read_sidecar
 from videogen_pipelines.verification.verifier import verify_run
 
+CONFIGS = Path(__file__).parents[4] / "configs" / "evaluate"
 FEW = "evaluate.metrics=[frame.contrast]"
 GATE = Gate({"coherence.score": ">= 0.8", "motion.freeze": "< 0.2"}, max_tries=3)
 
@@ -77,6 +78,15 @@ def test_what_is_no_metric_is_refused():
         load_run_config(None, ['evaluate.accept={coherence.score: "about 1"}'])
 
 
+def test_the_example_configurations_load():
+    names = sorted(path.name for path in CONFIGS.glob("*.yaml"))
+    assert names == ["gates.yaml", "pretrained.yaml"]
+    for name in names:
+        load_run_config(CONFIGS / name)
+    gate = Gate.of(load_run_config(CONFIGS / "gates.yaml").evaluate)
+    assert gate == Gate({"coherence.score": ">= 0.8", "motion.freeze": "< 0.2"}, 4, "keep")
+
+
 def one_by_one(job: Job, items: Items, listener: Listener) -> bool:
     workload = GenerateWorkload(job.settings())
     workload.setup(RankContext(0, 0, 1, "cpu", 1))
@@ -99,7 +109,7 @@ def run(tmp_path: Path, tiny_model: Path) -> Callable[..., Outcome]:
         manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
         config = load_run_config(None, [f"model.name={tiny_model}", *settings])
         model = LoadedModel.read(config.model.name)
-        inputs = ManifestInputs(str(manifest), model.defaults(config), model.spec.check_size)
+        inputs = ManifestInputs(str(manifest), model.defaults(config), model.check)
         job = Job.check(config, model, inputs, str(tmp_path / out))
         return generate(job, Console(file=io.StringIO()), engine=one_by_one)
 
