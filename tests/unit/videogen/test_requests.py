@@ -237,6 +237,47 @@ def test_clip_id_does_not_change_between_releases() -> None:
     assert clip_id(make_request(GOOD), "m1", "s1") == "1a991709dfe0fda8e7305a3245846ea7"
 
 
+SCHEDULE = [{"at_s": 0, "prompt": "a red circle"}, {"at_s": 2.5, "prompt": "a blue one"}]
+
+
+def test_the_first_of_several_prompts_is_the_prompt() -> None:
+    values = {name: value for name, value in GOOD.items() if name != "prompt"}
+    request = make_request({**values, "prompts": SCHEDULE})
+    assert request.prompt == "a red circle"
+    assert [(entry.at_s, entry.prompt) for entry in request.prompts][1] == (2.5, "a blue one")
+    assert make_request(request.model_dump(mode="json")) == request
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompts": [{"at_s": 1, "prompt": "a"}]}, "the first at 0 seconds"),
+        ({"prompts": [SCHEDULE[0], SCHEDULE[0]]}, "each later than the one before"),
+        ({"prompts": [{"prompt": "a"}]}, "expected a list of {at_s, prompt}"),
+        ({"prompts": "a"}, "prompts: got 'a', expected a list of {at_s, prompt}"),
+        ({"prompts": [{"at_s": 0, "prompt": "b"}]}, "prompts: got 'b' at 0 seconds and prompt"),
+        ({"image": "a.png", "video": "b.mp4"}, "image: got 'a.png' and a video"),
+        ({"image": ""}, "image: got ''"),
+        ({"extension": "overlapp"}, "Did you mean 'overlap'?"),
+        ({"context_noise": 0.9}, "context_noise: got 0.9, expected a finite number from 0 to 0.5"),
+        ({"anchor": 2}, "anchor: got 2"),
+        ({"async_steps": -1}, "async_steps: got -1"),
+    ],
+)
+def test_what_is_wrong_with_a_long_clip_is_named(fields: dict[str, Any], message: str) -> None:
+    assert message in error_of(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"loop": True}, {"anchor": 0.5}, {"prompts": SCHEDULE}, {"image": "a"}, {"chunk_frames": 17}],
+)
+def test_what_a_long_clip_asks_for_is_part_of_its_id(fields: dict[str, Any]) -> None:
+    plain, other = make_request(GOOD), make_request(GOOD | fields)
+    assert clip_id(other, "m1", "s1") != clip_id(plain, "m1", "s1")
+    assert clip_id(other, "m1", "s1") == plain_clip_id(other, "m1", "s1")
+
+
 words = st.text(st.characters(codec="ascii", exclude_characters="."), min_size=1).map(str.strip)
 
 
