@@ -28,6 +28,7 @@ class ClipOutput:
 
     def __init__(self, sink: ClipSink, scorer: FrameScorer | None = None) -> None:
         self._sink = sink
+        self._encode_s: float | None = None
         self.scorer = scorer
 
     def put(self, frames: np.ndarray) -> None:
@@ -46,8 +47,10 @@ class ClipOutput:
         return 0.0 if self.scorer is None else self.scorer.busy_s
 
     def close(self) -> float:
-        """Wait until the file is complete; returns the seconds that encoding took."""
-        return self._sink.close()
+        """Wait until the file is complete, once; returns the seconds that encoding took."""
+        if self._encode_s is None:
+            self._encode_s = self._sink.close()
+        return self._encode_s
 
     def abort(self) -> None:
         """Stop and leave no file."""
