@@ -79,12 +79,11 @@ def _write(
     sigma = sampler.path.sigma_at(torch.tensor(plan.context_noise)).to(noise)
     noisy = add_noise(sampler.path, latents[None].to(noise), noise, sigma)
     last = first + latents.shape[1] - 1
-    prompts = (sampler.prompts.at(last), sampler.request.negative_prompt)
-    for half, prompt in zip(HALVES, prompts, strict=True):
-        if half == "negative" and sampler.request.guidance_scale == 1:
-            continue
-        caches[half].is_writing = True
-        sampler.conditioned_on(prompt, cache=caches[half])(noisy, sigma)
+    for cache in caches.values():
+        cache.is_writing = True
+    sampler.conditioned_on(sampler.prompts.at(last), cache=caches["positive"])(noisy, sigma)
+    if sampler.request.guidance_scale != 1:
+        sampler.avoiding(cache=caches["negative"])(noisy, sigma)
 
 
 def _check_alone(sampler: LatentSampler) -> None:

@@ -125,6 +125,12 @@ def _method(spec: ClipSpec, request: ClipRequest, num_latents: int, window: int)
             "frames is factorized and looks only back (dit.causal), because what it has seen is "
             "kept. Fix: use 'overlap'."
         )
+    if asked == "overlap" and not _knows_levels_per_frame(spec.dit):
+        raise InvalidRequestError(
+            f"extension: got 'overlap' for {spec.name}, expected a model that takes a noise level "
+            "per frame, because made frames are given with less noise than new ones. "
+            "Fix: use 'windows'."
+        )
     if asked == "none" and num_latents > MAX_STRETCH * window:
         most = spec.vae.frames(MAX_STRETCH * window)
         raise InvalidRequestError(
@@ -136,9 +142,13 @@ def _method(spec: ClipSpec, request: ClipRequest, num_latents: int, window: int)
     if fits and asked != "cached":
         return "none"
     if asked == "auto":
-        # Other transformers take one noise level for all frames.
-        return "overlap" if isinstance(spec.dit, DiTConfig) else "windows"
+        return "overlap" if _knows_levels_per_frame(spec.dit) else "windows"
     return asked
+
+
+def _knows_levels_per_frame(dit: object) -> bool:
+    """Whether a transformer takes a noise level per frame; published ones take one for all."""
+    return isinstance(dit, DiTConfig)
 
 
 def _keeps_what_it_has_seen(dit: object) -> bool:

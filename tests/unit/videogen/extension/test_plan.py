@@ -89,14 +89,12 @@ def test_models_with_one_noise_level_get_windows(spec: ModelSpec) -> None:
     class OtherConfig:
         """A transformer of another family."""
 
+        patch = spec.dit.patch
+
     other = dataclasses.replace(spec, dit=OtherConfig())
-    assert _method_without_size(other) == "windows"
-
-
-def _method_without_size(spec: ModelSpec) -> str:
-    from videogen.extension.plan import _method
-
-    return _method(spec, make_request(BASE), num_latents=26, window=9)
+    assert plan_of(other).method == "windows"
+    with pytest.raises(InvalidRequestError, match="extension: got 'overlap' for tiny, expected"):
+        plan_of(other, extension="overlap")
 
 
 def test_a_causal_model_may_keep_what_it_has_seen(spec: ModelSpec) -> None:
