@@ -13,6 +13,7 @@ Markdown. `pictures` draws contact sheets and x-t slices of clips kept by `run -
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from itertools import islice
@@ -27,6 +28,7 @@ from long_pictures import contact_sheet, cut_through_time
 
 import videogen
 from videogen.generator import VideoGenerator
+from videogen.models.dit import SpacetimeDiT
 from videogen.requests import ClipRequest
 from videogen.shapes.scene import Scene
 from videogen.shapes.vocabulary import WORLDS
@@ -52,6 +54,8 @@ def scenes_of_each_motion(count: int) -> list[Scene]:
 def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     pipe = videogen.load(options.model, device=options.device)
+    if options.causal:
+        look_only_back(pipe)
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     for index, scene in enumerate(scenes_of_each_motion(options.count)):
@@ -61,6 +65,15 @@ def run(options: argparse.Namespace) -> None:
         if time.monotonic() - started > options.limit_s:
             return
         path.write_text(json.dumps(measure(pipe, scene, index, options)))
+
+
+def look_only_back(pipe: VideoGenerator) -> None:
+    """Run a model as if it were causal, which extension "cached" needs."""
+    config = dataclasses.replace(pipe.spec.dit, causal=True)
+    dit = SpacetimeDiT(config).eval()
+    dit.load_state_dict(pipe.model.dit.state_dict())
+    pipe.spec = dataclasses.replace(pipe.spec, dit=config)
+    pipe.model = dataclasses.replace(pipe.model, spec=pipe.spec, dit=dit)
 
 
 def measure(
@@ -128,8 +141,9 @@ def pictures(options: argparse.Namespace) -> None:
     for path in sorted(options.folder.glob("*.npz")):
         frames = np.load(path)["frames"]
         options.to.mkdir(parents=True, exist_ok=True)
-        contact_sheet(frames).save(options.to / f"long-{path.stem}-sheet.png", optimize=True)
-        cut_through_time(frames).save(options.to / f"long-{path.stem}-xt.png", optimize=True)
+        for name, draw in (("sheet", contact_sheet), ("xt", cut_through_time)):
+            picture = draw(frames).quantize(128)
+            picture.save(options.to / f"long-{path.stem}-{name}.png", optimize=True)
 
 
 def main() -> None:
@@ -148,6 +162,7 @@ def main() -> None:
     make_clips.add_argument("--num-frames", type=int, default=601)
     make_clips.add_argument("--keep", type=int, default=0, help="keep the frames of so many clips")
     make_clips.add_argument("--apart", action="store_true", help="decode chunks apart as well")
+    make_clips.add_argument("--causal", action="store_true", help="look only back, for cached")
     make_clips.add_argument("--limit-s", type=float, default=float("inf"))
     make_clips.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     tell = commands.add_parser("report")
