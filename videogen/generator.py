@@ -19,11 +19,11 @@ from videogen.defaults import sampling_defaults
 from videogen.diffusion.guidance import Halves, one_by_one
 from videogen.extension.plan import plan_clip
 from videogen.extension.sampler import LatentSampler, OnStep, Spread, in_turn
-from videogen.extension.start import check_no_start, usable_start
+from videogen.extension.start import check_frames, check_no_start, usable_start
 from videogen.extension.state import Chunk, StreamState
 from videogen.extension.stream import rebuild_cache, stream_chunks
 from videogen.models.causal_conv import StreamCache
-from videogen.models.protocol import StreamingVAE, VideoModel
+from videogen.models.protocol import StartsFromPicture, StreamingVAE, VideoModel
 from videogen.models.published_spec import PublishedSpec
 from videogen.models.text import WordEncoder
 from videogen.models.vae import VideoVAE, to_bytes
@@ -123,8 +123,10 @@ class VideoGenerator:
             InvalidRequestError: the state is that of another clip, or start does not fit.
             NonFiniteError: latents hold NaN or infinity.
         """
-        sampler = LatentSampler(self.model, request, self.device, self.halves, self.spread)
-        known = None if state is not None else self._encode_start(request, start)
+        given, known = self._told_of(request, start), None
+        if state is None and not given:
+            known = self._encode_start(request, start)
+        sampler = LatentSampler(self.model, request, self.device, self.halves, self.spread, given)
         return stream_chunks(sampler, state, on_step, known)
 
     def decode_chunk(
@@ -185,6 +187,20 @@ class VideoGenerator:
     def _restored(self, latents: Tensor) -> Tensor:
         """Normalised latents `c t h w` as the VAE takes them, `b c t h w`."""
         return self.model.denormalise(latents[None].to(self.device))
+
+    @torch.inference_mode()
+    def _told_of(self, request: ClipRequest, start: np.ndarray | None) -> dict[str, Any]:
+        """What a model that starts from a picture is told of it; nothing for all others."""
+        spec, model = self.spec, self.model
+        if not (isinstance(spec, PublishedSpec) and spec.takes_image):
+            return {}
+        assert isinstance(model, StartsFromPicture), "its description says so"
+        if start is None:
+            check_no_start(request)
+            return {}
+        check_frames(request, start)
+        num_latents = spec.vae.latent_frames(request.num_frames)
+        return model.told_of(start[-1], spec.vae.frames(num_latents))
 
     @torch.inference_mode()
     def _encode_start(self, request: ClipRequest, start: np.ndarray | None) -> Tensor | None:

@@ -8,6 +8,7 @@ from typing import Literal
 from videogen.errors import InvalidRequestError
 from videogen.models.config import DiTConfig
 from videogen.models.protocol import ClipSpec
+from videogen.models.published_spec import PublishedSpec
 from videogen.requests import ClipRequest
 
 Method = Literal["none", "overlap", "cached", "windows"]
@@ -69,11 +70,16 @@ def plan_clip(spec: ClipSpec, request: ClipRequest) -> ClipPlan:
         InvalidRequestError: the model cannot do what is asked for; says why and what it can do.
     """
     spec.check_size(request.num_frames, request.height, request.width)
+    starts_from_picture = isinstance(spec, PublishedSpec) and spec.takes_image
     num_latents = spec.vae.latent_frames(request.num_frames)
     window = _window(spec, request)
     context = _context(spec, request, window)
-    method = _method(spec, request, num_latents, window)
-    _check_options(request, method)
+    if starts_from_picture:
+        _check_picture(spec, request, num_latents, window)
+        method: Method = "none"
+    else:
+        method = _method(spec, request, num_latents, window)
+        _check_options(request, method)
     if request.loop:
         _check_loop(spec, request, window, context, num_latents)
     noise = request.context_noise
@@ -144,6 +150,20 @@ def _method(spec: ClipSpec, request: ClipRequest, num_latents: int, window: int)
     if asked == "auto":
         return "overlap" if _knows_levels_per_frame(spec.dit) else "windows"
     return asked
+
+
+def _check_picture(spec: ClipSpec, request: ClipRequest, num_latents: int, window: int) -> None:
+    if request.image is None and request.video is None:
+        raise InvalidRequestError(
+            f"image: got none, expected the picture to start with, because {spec.name} makes clips "
+            "from one. Fix: name one, or use a text-to-video model."
+        )
+    if num_latents > window or request.loop or request.extension not in ("auto", "none"):
+        raise InvalidRequestError(
+            f"num_frames: got {request.num_frames} with extension '{request.extension}', expected "
+            f"at most {spec.vae.frames(window)}, because {spec.name} makes clips in one piece. "
+            "Fix: ask for fewer frames, and go on from the last of them with `video`."
+        )
 
 
 def _knows_levels_per_frame(dit: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +45,8 @@ class LatentSampler:
     device: torch.device
     halves: Halves
     spread: Spread = in_turn
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What the model is given beside the text, whatever is denoised."""
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -145,7 +147,8 @@ class LatentSampler:
         return self._told(text, **given)
 
     def _told(self, text: TextEmbedding, **given: Any) -> Denoiser:
-        return as_denoiser(self.model.dit, self.path, self.schedule.prediction, text=text, **given)
+        told = {"text": text, **self.given, **given}
+        return as_denoiser(self.model.dit, self.path, self.schedule.prediction, **told)
 
     def noise(self, purpose: str, first: int, count: int) -> Tensor:
         """Standard normal noise `b c t h w`, b = 1, of latent frames, as the model takes it."""

@@ -12,9 +12,7 @@ from videogen.models.protocol import VAESizes
 from videogen.requests import ClipRequest
 
 
-def usable_start(
-    plan: ClipPlan, request: ClipRequest, frames: np.ndarray, vae: VAESizes
-) -> Tensor:
+def usable_start(plan: ClipPlan, request: ClipRequest, frames: np.ndarray, vae: VAESizes) -> Tensor:
     """The last 4n+1 frames that the model can be given, float32 `c t h w` in [-1, 1].
 
     Args:
@@ -22,6 +20,24 @@ def usable_start(
 
     Raises:
         InvalidRequestError: the frames have another size or type, or leave nothing to make.
+    """
+    check_frames(request, frames)
+    factor = vae.time_factor
+    count = min((len(frames) - 1) // factor, max(plan.context, 1) - 1) * factor + 1
+    if request.num_frames <= count:
+        raise InvalidRequestError(
+            f"num_frames: got {request.num_frames}, expected more than the {count} that the clip "
+            f"starts with. Fix: use {count + factor} or more."
+        )
+    pixels = torch.from_numpy(np.ascontiguousarray(frames[-count:]))
+    return pixels.permute(3, 0, 1, 2).float().div(127.5).sub(1.0)
+
+
+def check_frames(request: ClipRequest, frames: np.ndarray) -> None:
+    """Raise unless frames to start with are uint8 `t h w c` of the size of the request.
+
+    Raises:
+        InvalidRequestError: they are not, or there are none.
     """
     expected = (request.height, request.width, 3)
     if (
@@ -34,15 +50,6 @@ def usable_start(
             f"start: got {frames.dtype} {frames.shape}, expected uint8 (t, {request.height}, "
             f"{request.width}, 3). Fix: resize the frames to the size of the clip."
         )
-    factor = vae.time_factor
-    count = min((len(frames) - 1) // factor, max(plan.context, 1) - 1) * factor + 1
-    if request.num_frames <= count:
-        raise InvalidRequestError(
-            f"num_frames: got {request.num_frames}, expected more than the {count} that the clip "
-            f"starts with. Fix: use {count + factor} or more."
-        )
-    pixels = torch.from_numpy(np.ascontiguousarray(frames[-count:]))
-    return pixels.permute(3, 0, 1, 2).float().div(127.5).sub(1.0)
 
 
 def check_no_start(request: ClipRequest) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from videogen.models.causal_conv import StreamCache
@@ -112,4 +113,18 @@ class VideoModel(Protocol):
 
     def normalise(self, latents: Tensor) -> Tensor:
         """The inverse of `denormalise`."""
+        ...
+
+
+@runtime_checkable
+class StartsFromPicture(Protocol):
+    """A model that makes clips from their first frame."""
+
+    def told_of(self, picture: np.ndarray, num_frames: int) -> dict[str, Any]:
+        """What the transformer is given beside the text.
+
+        Args:
+            picture: the first frame, uint8 `h w c`.
+            num_frames: of the clip, such that they fill its latent frames.
+        """
         ...

@@ -111,6 +111,61 @@ def test_half_precision_keeps_latents_whole(wan_folder):
     assert not torch.equal(latents, latents.bfloat16().float())
 
 
+@pytest.fixture(scope="module")
+def animator(tmp_path_factory: pytest.TempPathFactory) -> VideoGenerator:
+    """An image-to-video model."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-i2v"
+    wan_pipeline(folder, image=True)
+    return videogen.load(folder, device="cpu")
+
+
+def picture(seed: int) -> np.ndarray:
+    """One frame, uint8 `1 h w c`."""
+    shape = 1, WAN["height"], WAN["width"], 3
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_a_clip_starts_from_its_picture(animator):
+    request = animator.resolve(prompt="a red circle", seed=1, image="start.png", **WAN)
+    one, other = (
+        torch.cat([chunk.latents for chunk in animator.stream(request, start=picture(seed))], dim=1)
+        for seed in (1, 2)
+    )
+    assert one.shape == other.shape == (4, 3, 4, 6)
+    assert not torch.equal(one, other)
+    both = np.concatenate([picture(2), picture(1)])
+    (last,) = animator.stream(request, start=both)
+    assert torch.equal(last.latents, one)
+    frames = np.concatenate(list(animator.decode(one)))
+    assert frames.shape == (9, 32, 48, 3)
+
+
+def test_the_picture_is_that_of_the_request(animator):
+    request = animator.resolve(prompt="a", seed=1, image="start.png", **WAN)
+    with pytest.raises(InvalidRequestError, match=r"image: got 'start.png' and no frames"):
+        animator.stream(request)
+    with pytest.raises(InvalidRequestError, match=r"start: got uint8 \(1, 31, 48, 3\)"):
+        animator.stream(request, start=picture(1)[:, :31])
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, "image: got none, expected the picture to start with"),
+        ({"image": "a.png", "num_frames": 85}, "num_frames: got 85 .* expected at most 81"),
+        ({"image": "a.png", "extension": "overlap"}, "extension 'overlap', expected"),
+    ],
+)
+def test_what_an_image_to_video_model_cannot_do(animator, fields, problem):
+    with pytest.raises(InvalidRequestError, match=problem):
+        animator.resolve(prompt="a", seed=1, **WAN | fields)
+
+
+def test_a_text_to_video_model_takes_no_picture(wan):
+    with pytest.raises(InvalidRequestError, match=r"image: got 'a.png'"):
+        wan.resolve(prompt="a", seed=1, image="a.png", **WAN)
+
+
 def test_another_pipeline_is_named(tmp_path):
     (tmp_path / "model_index.json").write_text('{"_class_name": "LTXPipeline"}')
     with pytest.raises(ConfigError, match="got 'LTXPipeline', expected one of LattePipeline, Wan"):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from videogen.errors import InvalidRequestError
 from videogen.models.config import TextConfig
 from videogen.models.folders import load_component
 from videogen.models.image_transformers import CLIPImageEncoder, load_image_encoder
@@ -19,7 +22,7 @@ from videogen.models.wan.config import WanConfig
 from videogen.models.wan.experts import NoiseExperts
 from videogen.models.wan.first_frame import first_frame_latents
 from videogen.models.wan.spec import WanSpec, read_wan_spec
-from videogen.models.wan.transformer import FLOAT32_PARTS, WanTransformer
+from videogen.models.wan.transformer import FLOAT32_PARTS, KnownFrames, WanTransformer
 from videogen.models.wan.vae import WanVAE
 
 TEXT_TOKENS = 512
@@ -53,6 +56,23 @@ class WanModel:
         """Mask and latents of a clip of `num_frames` that starts with `first`, `b 3 h w`."""
         mean, std = self._statistics(first.float())
         return first_frame_latents(self.vae, mean, std, first, num_frames, last)
+
+    def told_of(self, picture: np.ndarray, num_frames: int) -> dict[str, Any]:
+        """What the transformer is given beside the text; see `StartsFromPicture`.
+
+        Raises:
+            InvalidRequestError: the model wants a last frame as well.
+        """
+        if self.spec.dit.pos_embed_seq_len is not None:
+            raise InvalidRequestError(
+                f"image: got one picture, expected a first and a last one, which {self.spec.name} "
+                "was trained with. Fix: use an image-to-video model of one picture."
+            )
+        device = next(self.vae.parameters()).device
+        pixels = torch.from_numpy(picture.copy()).to(device).permute(2, 0, 1)[None]
+        latents = self.first_frame_latents(pixels.float() / 127.5 - 1, num_frames)
+        tokens = None if self.image is None else self.image.encode(picture)
+        return {"known": KnownFrames(latents, tokens)}
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         config = self.spec.vae
