@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import videogen
 from tests.distributed.pool import Rank
 from videogen.models.latte.config import LatteConfig
 from videogen.models.latte.transformer import LatteTransformer
@@ -16,7 +17,7 @@ from videogen.models.text import TextEmbedding
 from videogen.models.wan.config import WanConfig
 from videogen.models.wan.experts import NoiseExperts
 from videogen.models.wan.transformer import KnownFrames, WanTransformer
-from videogen.parallel.apply import parallelize
+from videogen.parallel.apply import parallelize, parallelize_generator
 
 HEADS = 3
 Name = Literal["wan", "wan-image", "wan-experts", "latte"]
@@ -97,3 +98,10 @@ def traffic(rank: Rank, clip: Clip) -> dict[str, dict[str, float]]:
 
 def _normal(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def make_clip(rank: Rank, folder: str, fields: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and frames of a clip of a published model, by two ranks that share its tokens."""
+    generator = parallelize_generator(videogen.load(folder, device="cpu"), rank.mesh(1, 2))
+    latents = generator.denoise(generator.resolve(**fields))
+    return latents.numpy(), np.concatenate(list(generator.decode(latents)))

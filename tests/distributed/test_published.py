@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
+import videogen
 from tests.distributed import published_jobs
 from tests.distributed.pool import RankPool
 from tests.distributed.published_jobs import HEADS, Clip, Name, forward, make_model
+from tests.tiny_published import wan_pipeline
 
 pytestmark = pytest.mark.distributed
 
@@ -47,6 +50,23 @@ def test_wan_trades_heads_for_tokens(ranks: RankPool) -> None:
     for sent in ranks.run(published_jobs.traffic, 3, clip=clip):
         assert sent["seq.ulysses"]["bytes"] == 2 * 4 * all_tokens * 2 // 3**2
         assert set(sent) == {"seq.ulysses", "seq.gather"}
+
+
+def test_a_clip_of_two_ranks_is_that_of_one(ranks: RankPool, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    folder = tmp_path / "tiny-wan"
+    wan_pipeline(folder)
+    fields = {"prompt": "a red circle", "seed": 1, "num_frames": 6, "num_inference_steps": 2}
+    fields |= {"height": 32, "width": 48}
+    alone = videogen.load(folder, device="cpu")
+    latents = alone.denoise(alone.resolve(**fields))
+    expected = np.concatenate(list(alone.decode(latents)))
+    first, second = ranks.run(published_jobs.make_clip, 2, folder=str(folder), fields=fields)
+    for made, _ in (first, second):
+        assert np.abs(made - latents.numpy()).max() <= 1e-4
+    assert first[1].shape == expected.shape
+    assert np.abs(first[1].astype(int) - expected.astype(int)).max() <= 1
+    assert second[1].shape == (0, 32, 48, 3)
 
 
 def test_the_comparison_can_fail() -> None:
