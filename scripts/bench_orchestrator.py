@@ -56,9 +56,7 @@ class FirstDispatchError(Exception):
 def make_job(folder: Path, out: str) -> Job:
     config = load_run_config(None, ["output.contact_sheet=false"])
     model = LoadedModel.read(config.model.name)
-    inputs = ManifestInputs(
-        str(folder / "rows.jsonl"), model.defaults(config), model.spec.check_size
-    )
+    inputs = ManifestInputs(str(folder / "rows.jsonl"), model.defaults(config), model.check)
     return Job.check(config, model, inputs, str(folder / out))
 
 

@@ -22,7 +22,7 @@ from videogen_pipelines.manifest import (
 from videogen_pipelines.manifest.columns import Columns
 from videogen_pipelines.manifest.identity import Identities
 from videogen_pipelines.manifest.readers import RawRow
-from videogen_pipelines.manifest.rows import CheckSize, ResolvedRow, RowResolver
+from videogen_pipelines.manifest.rows import CheckRequest, ResolvedRow, RowResolver
 
 BadRows = Literal["fail", "skip"]
 OnRow = Callable[[ResolvedRow], None]
@@ -51,13 +51,13 @@ class ManifestInputs:
 
     path: str
     defaults: SamplingDefaults
-    check_size: CheckSize
+    check_request: CheckRequest
     options: ManifestOptions = field(default_factory=ManifestOptions)
     bad_rows: BadRows = "fail"
 
     def check(self, on_row: OnRow | None = None) -> ManifestReport:
         report = validate_manifest(
-            self.path, self.defaults, self.check_size, self.options, on_row=on_row
+            self.path, self.defaults, self.check_request, self.options, on_row=on_row
         )
         if self.bad_rows == "fail":
             report.raise_if_bad()
@@ -67,7 +67,7 @@ class ManifestInputs:
         return iter_requests(
             self.path,
             self.defaults,
-            self.check_size,
+            self.check_request,
             self.options,
             bad_rows=self.bad_rows,
             digest=report.digest,
@@ -86,7 +86,7 @@ class PromptInputs:
 
     prompts: Sequence[str]
     defaults: SamplingDefaults
-    check_size: CheckSize
+    check_request: CheckRequest
     seed: int | None = None
     num_samples: int | None = None
 
@@ -133,7 +133,7 @@ class PromptInputs:
             Columns({}, "error"),
             Identities(self.num_samples, "prompt"),
             self.defaults,
-            check_size=self.check_size,
+            check_request=self.check_request,
         )
         return [
             resolver.resolve(RawRow(number, f"prompt {number}", values))

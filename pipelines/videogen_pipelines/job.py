@@ -8,8 +8,9 @@ from pathlib import Path
 
 from videogen.defaults import SAMPLER_VERSION, sampling_defaults
 from videogen.errors import ConfigError
+from videogen.extension.plan import plan_clip
 from videogen.models.spec import ModelSpec, resolve_model
-from videogen.requests import SamplingDefaults
+from videogen.requests import ClipRequest, SamplingDefaults
 from videogen.storage import Storage, is_remote, open_storage
 from videogen_pipelines.clip_gang import Sharing
 from videogen_pipelines.clip_workload import ClipSettings
@@ -49,6 +50,14 @@ class LoadedModel:
         is_folder = not is_remote(name) and resolve_model(name) == Path(name).expanduser()
         stamp = ModelStamp(name=spec.name, digest=spec.digest)
         return cls(str(Path(name).expanduser().resolve()) if is_folder else name, spec, stamp)
+
+    def check(self, request: ClipRequest) -> None:
+        """Raise unless the model can make a clip.
+
+        Raises:
+            InvalidRequestError: names the field, why, and the nearest legal values.
+        """
+        plan_clip(self.spec, request)
 
     def defaults(self, config: RunConfig) -> SamplingDefaults:
         """What a row that says nothing gets: package, then model, then configuration."""

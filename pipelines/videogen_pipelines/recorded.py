@@ -16,7 +16,7 @@ from videogen_pipelines.evaluation.sweep import SweepInputs, grid_of
 from videogen_pipelines.inputs import Inputs, ManifestInputs, PromptInputs
 from videogen_pipelines.job import Job, LoadedModel
 from videogen_pipelines.manifest import ManifestOptions
-from videogen_pipelines.manifest.rows import CheckSize
+from videogen_pipelines.manifest.rows import CheckRequest
 from videogen_pipelines.run_record import RunRecord, read_run_record
 
 _AGAIN = "run the 'videogen generate' command of that run again"
@@ -44,7 +44,7 @@ def recorded_job(storage: Storage) -> Job:
             f"model '{model.name}': got digest {model.stamp.digest[:12]}, expected "
             f"{record.model.digest[:12]} as in the run. Fix: restore that model."
         )
-    inputs = inputs_of(record.inputs, model.defaults(config), model.spec.check_size)
+    inputs = inputs_of(record.inputs, model.defaults(config), model.check)
     job = Job.checked(config, model, inputs, storage)
     if job.report.digest != record.manifest_digest:
         raise InvalidRequestError(
@@ -55,18 +55,18 @@ def recorded_job(storage: Storage) -> Job:
 
 
 def inputs_of(
-    recipe: Mapping[str, Any], defaults: SamplingDefaults, check_size: CheckSize
+    recipe: Mapping[str, Any], defaults: SamplingDefaults, check_request: CheckRequest
 ) -> Inputs:
     """The inputs that `Inputs.recipe()` described."""
     if recipe["kind"] == "prompts":
         return PromptInputs(
-            recipe["prompts"], defaults, check_size, recipe["seed"], recipe["num_samples"]
+            recipe["prompts"], defaults, check_request, recipe["seed"], recipe["num_samples"]
         )
     if recipe["kind"] == "sweep":
-        inner = inputs_of(recipe["inputs"], defaults, check_size)
-        return SweepInputs(inner, grid_of(recipe["grid"]), check_size)
+        inner = inputs_of(recipe["inputs"], defaults, check_request)
+        return SweepInputs(inner, grid_of(recipe["grid"]), check_request)
     options = ManifestOptions(**recipe["options"])
-    return ManifestInputs(recipe["path"], defaults, check_size, options, recipe["bad_rows"])
+    return ManifestInputs(recipe["path"], defaults, check_request, options, recipe["bad_rows"])
 
 
 def _config_of(record: RunRecord) -> RunConfig:

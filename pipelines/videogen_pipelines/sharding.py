@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from videogen.defaults import sampling_defaults
 from videogen.errors import ConfigError
+from videogen.extension.plan import plan_clip
 from videogen.models.presets import count_parameters
 from videogen.models.spec import ModelSpec
 from videogen.parallel.planner import (
@@ -76,7 +78,8 @@ def clips_of_manifest(path: str, spec: ModelSpec) -> Clips:
         InvalidRequestError: rows are bad; names all of them.
         ConfigError: there are no rows.
     """
-    inputs = ManifestInputs(path, sampling_defaults(spec.name, spec.sampling), spec.check_size)
+    check = partial(plan_clip, spec)
+    inputs = ManifestInputs(path, sampling_defaults(spec.name, spec.sampling), check)
     kinds: Counter[ClipKind] = Counter()
     for request in inputs.requests(inputs.check()):
         if not isinstance(request, InvalidRow):

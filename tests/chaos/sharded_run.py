@@ -96,7 +96,7 @@ def job_of(settings: dict[str, Any]) -> Job:
 
     config = load_run_config(None, settings["overrides"])
     model = LoadedModel.read(config.model.name)
-    inputs = ManifestInputs(settings["manifest"], model.defaults(config), model.spec.check_size)
+    inputs = ManifestInputs(settings["manifest"], model.defaults(config), model.check)
     return Job.check(config, model, inputs, settings["out"])
 
 

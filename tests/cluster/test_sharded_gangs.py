@@ -104,7 +104,7 @@ def make_job(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
         config = load_run_config(None, [f"model.name={tiny_model}", "output.crf=0", *settings])
         model = LoadedModel.read(config.model.name)
-        inputs = ManifestInputs(str(manifest), model.defaults(config), model.spec.check_size)
+        inputs = ManifestInputs(str(manifest), model.defaults(config), model.check)
         return Job.check(config, model, inputs, str(folder / "out"))
 
     return making

@@ -42,7 +42,7 @@ def made(tmp_path: Path, tiny_model: Path) -> Path:
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = load_run_config(None, [f"model.name={tiny_model}"])
     model = LoadedModel.read(config.model.name)
-    inputs = ManifestInputs(str(manifest), model.defaults(config), model.spec.check_size)
+    inputs = ManifestInputs(str(manifest), model.defaults(config), model.check)
     job = Job.check(config, model, inputs, str(tmp_path / "out"))
     generate(job, Console(file=io.StringIO()), engine=one_by_one)
     return tmp_path / "out"

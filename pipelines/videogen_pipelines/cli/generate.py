@@ -174,7 +174,7 @@ def job_of(
         manifest,
         prompt or [],
         loaded.defaults(settings),
-        loaded.spec.check_size,
+        loaded.check,
         seed=seed,
         num_samples=num_samples,
         limit=limit,
@@ -185,7 +185,7 @@ def job_of(
     if grid:
         from videogen_pipelines.evaluation.sweep import SweepInputs, parse_grid
 
-        inputs = SweepInputs(inputs, parse_grid(grid), loaded.spec.check_size)
+        inputs = SweepInputs(inputs, parse_grid(grid), loaded.check)
     return Job.check(settings, loaded, inputs, out)
 
 
@@ -226,7 +226,7 @@ def _inputs(
     manifest: str | None,
     prompts: list[str],
     defaults: Any,
-    check_size: Any,
+    check_request: Any,
     *,
     seed: int | None,
     num_samples: int | None,
@@ -239,14 +239,14 @@ def _inputs(
     from videogen_pipelines.manifest import ManifestOptions, parse_column_map
 
     if manifest is None:
-        return PromptInputs(prompts, defaults, check_size, seed, num_samples)
+        return PromptInputs(prompts, defaults, check_request, seed, num_samples)
     options = ManifestOptions(
         columns=parse_column_map(column_map),
         extra_columns=extra_columns.value,
         num_samples=num_samples,
         limit=limit,
     )
-    return ManifestInputs(manifest, defaults, check_size, options, bad_rows.value)
+    return ManifestInputs(manifest, defaults, check_request, options, bad_rows.value)
 
 
 def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from videogen.registry import did_you_mean
 from videogen.requests import ClipRequest, SamplingDefaults, find_problems
 from videogen_pipelines.inputs import Inputs, OnRow
 from videogen_pipelines.manifest import InvalidRow, ManifestReport
-from videogen_pipelines.manifest.rows import CheckSize, ResolvedRow
+from videogen_pipelines.manifest.rows import CheckRequest, ResolvedRow
 
 SWEEP = "sweep"
 """Where a row's metadata says its grid point: {"row": id, field: value, …}."""
@@ -118,7 +118,7 @@ class SweepInputs:
 
     inner: Inputs
     grid: Grid
-    check_size: CheckSize
+    check_request: CheckRequest
 
     def check(self, on_row: OnRow | None = None) -> ManifestReport:
         """As `Inputs.check`; a clip that a grid point makes impossible is a bad input.
@@ -158,7 +158,7 @@ class SweepInputs:
 
     def _check(self, request: ClipRequest) -> None:
         try:
-            self.check_size(request.num_frames, request.height, request.width)
+            self.check_request(request)
         except InvalidRequestError as error:
             raise InvalidRequestError(f"{request.id}: {error}") from error
 

@@ -12,7 +12,7 @@ from videogen.registry import did_you_mean
 from videogen.requests import MISSING, UNKNOWN, ClipRequest, FieldProblem
 from videogen_pipelines.manifest.problems import ManifestError, RowError
 
-FIELDS: tuple[str, ...] = tuple(ClipRequest.model_fields)
+FIELDS: tuple[str, ...] = (*ClipRequest.model_fields, "duration_s")
 _CARRY_ALONG = "carry it along: --extra-columns metadata"
 ExtraColumns = Literal["error", "metadata", "ignore"]
 
@@ -113,7 +113,8 @@ class Columns:
         ]
 
     def _missing_columns(self, names: Sequence[str]) -> list[FieldProblem]:
-        needed = {"prompt": self.column_of["prompt"]}
+        schedule = self.column_of["prompts"]
+        needed = {} if schedule in names else {"prompt": self.column_of["prompt"]}
         needed |= {name: column for name, column in self.column_of.items() if name != column}
         return [
             FieldProblem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -16,15 +17,21 @@ from videogen.requests import (
     FieldProblem,
     SamplingDefaults,
     find_problems,
+    with_first_prompt,
 )
 from videogen.seeds import seed_from_id
 from videogen_pipelines.manifest.columns import Columns
+from videogen_pipelines.manifest.durations import in_seconds, resolve_duration
 from videogen_pipelines.manifest.identity import Identities, sample_seed
+from videogen_pipelines.manifest.media import DIGESTS, KINDS, MediaPlace, resolve_media
 from videogen_pipelines.manifest.readers import RawRow
+from videogen_pipelines.manifest.schedules import schedule_problems
 from videogen_pipelines.manifest.values import from_cell, plain_metadata
 
-CheckSize = Callable[[int, int, int], object]
-MAX_REMEMBERED_SIZES = 4096
+CheckRequest = Callable[[ClipRequest], object]
+MAX_REMEMBERED_SHAPES = 4096
+_FREE = {"id", "prompt", "negative_prompt", "seed", "metadata", "prompts"}
+_SHAPE = attrgetter(*(name for name in ClipRequest.model_fields if name not in _FREE))
 
 
 class ResolvedRow(NamedTuple):
@@ -44,9 +51,9 @@ class RowResolver:
 
     Args:
         defaults: values of the fields a row leaves out.
-        check_size: raises `InvalidRequestError` for a (num_frames, height, width) that the model
-            cannot make.
+        check_request: raises `InvalidRequestError` for a request that the model cannot make.
         cells_are_text: rows come from a CSV, whose cells are read by the type of their field.
+        place: where relative paths of images and videos start; None leaves them as they are.
     """
 
     def __init__(
@@ -55,28 +62,35 @@ class RowResolver:
         identities: Identities,
         defaults: SamplingDefaults,
         *,
-        check_size: CheckSize | None = None,
+        check_request: CheckRequest | None = None,
         cells_are_text: bool = False,
+        place: MediaPlace | None = None,
     ) -> None:
         self._columns = columns
         self._identities = identities
         self._defaults = defaults.model_dump(exclude_none=True)
-        self._check_size = check_size
+        self._check_request = check_request
         self._cells_are_text = cells_are_text
-        self._size_problems: dict[tuple[int, int, int], FieldProblem | None] = {}
+        self._place = place
+        self._known: dict[tuple[object, ...], FieldProblem | None] = {}
 
     def resolve(self, raw: RawRow) -> ResolvedRow:
         """The clips `raw` asks for, or what is wrong with it."""
         if raw.problem is not None:
             return self._bad(raw, None, [raw.problem])
         fields, problems = self._fields(raw.values)
+        content = dict(fields)
+        if self._place is not None and not fields.keys().isdisjoint(KINDS):
+            problems += resolve_media(fields, self._place)
+            # Of a row without an id, the path stays as it was written, so that folders can move.
+            content |= {name: fields[name] for name in DIGESTS if name in fields}
         has_id = "id" in fields
         id_problem = self._identities.given(fields["id"], raw.number) if has_id else None
         if id_problem is not None:
             problems.insert(0, id_problem)
             name = "unusable"
         else:
-            name = fields["id"] if has_id else self._identities.from_content(fields, raw.number)
+            name = fields["id"] if has_id else self._identities.from_content(content, raw.number)
         request = self._request(name, fields, problems)
         if request is None or problems:
             return self._bad(raw, name if has_id and id_problem is None else None, problems)
@@ -105,8 +119,10 @@ class RowResolver:
         values = {**self._defaults, **fields, "id": name}
         if "seed" not in fields:
             values["seed"] = seed_from_id(name)
+        if problem := resolve_duration(fields, values):
+            problems.append(problem)
         try:
-            request = ClipRequest.model_validate(values)
+            request = ClipRequest.model_validate(with_first_prompt(values))
         except ValidationError as error:
             found = find_problems(error, ClipRequest)
             problems += [p if p.field in fields else self._with_remedy(p) for p in found]
@@ -114,7 +130,9 @@ class RowResolver:
         if not request.prompt.strip():
             found = shown(request.prompt)
             problems.append(FieldProblem("prompt", found, "text", "write one or remove the row"))
-        if problem := self._size_problem(request):
+        problems += schedule_problems(request)
+        if problem := self._misfit(request):
+            problem = in_seconds(problem, fields, request.num_frames)
             said = problem.field in fields or not problem.field
             problems.append(problem if said else self._with_remedy(problem))
         return request
@@ -129,19 +147,20 @@ class RowResolver:
             fix = f"say it in the row, or set sampling.{problem.field}"
         return dataclasses.replace(problem, fix=fix)
 
-    def _size_problem(self, request: ClipRequest) -> FieldProblem | None:
-        if self._check_size is None:
+    def _misfit(self, request: ClipRequest) -> FieldProblem | None:
+        """Why the model cannot make a clip of that shape, or None."""
+        if self._check_request is None:
             return None
-        size = (request.num_frames, request.height, request.width)
-        if size not in self._size_problems:
-            if len(self._size_problems) >= MAX_REMEMBERED_SIZES:
-                self._size_problems.clear()
+        shape = _SHAPE(request)
+        if shape not in self._known:
+            if len(self._known) >= MAX_REMEMBERED_SHAPES:
+                self._known.clear()
             try:
-                self._check_size(*size)
-                self._size_problems[size] = None
+                self._check_request(request)
+                self._known[shape] = None
             except InvalidRequestError as error:
-                self._size_problems[size] = FieldProblem.parse(str(error))
-        return self._size_problems[size]
+                self._known[shape] = FieldProblem.parse(str(error))
+        return self._known[shape]
 
     def _samples(self, request: ClipRequest) -> list[ClipRequest]:
         ids = self._identities.clips(request.id)

@@ -12,9 +12,10 @@ from videogen.errors import InvalidRequestError
 from videogen.requests import ClipRequest, SamplingDefaults
 from videogen_pipelines.manifest.columns import Columns, ExtraColumns
 from videogen_pipelines.manifest.identity import Identities
+from videogen_pipelines.manifest.media import MediaPlace
 from videogen_pipelines.manifest.problems import ManifestError, RowError, file_error
 from videogen_pipelines.manifest.readers import read_rows
-from videogen_pipelines.manifest.rows import CheckSize, ResolvedRow, RowResolver
+from videogen_pipelines.manifest.rows import CheckRequest, ResolvedRow, RowResolver
 from videogen_pipelines.manifest.sources import Format, Source, find_source
 
 MAX_ERRORS_KEPT = 50
@@ -85,7 +86,7 @@ class ManifestReport:
 def validate_manifest(
     path: str | Path,
     defaults: SamplingDefaults,
-    check_size: CheckSize | None = None,
+    check_request: CheckRequest | None = None,
     options: ManifestOptions | None = None,
     *,
     max_errors: int = MAX_ERRORS_KEPT,
@@ -95,8 +96,7 @@ def validate_manifest(
 
     Args:
         defaults: values of the fields a row leaves out: the model's, then the configuration's.
-        check_size: raises `InvalidRequestError` for a (num_frames, height, width) that the model
-            cannot make.
+        check_request: raises `InvalidRequestError` for a request that the model cannot make.
         max_errors: keep that many mistakes; all bad rows are counted.
         on_row: told of every row, good or bad.
 
@@ -107,7 +107,7 @@ def validate_manifest(
     source = find_source(path, options.format, anew=True)
     num_rows = num_clips = num_bad_rows = 0
     errors: list[RowError] = []
-    for row in _resolve(source, defaults, check_size, options):
+    for row in _resolve(source, defaults, check_request, options):
         num_rows += 1
         num_clips += len(row.requests)
         num_bad_rows += bool(row.problems)
@@ -122,7 +122,7 @@ def validate_manifest(
 def iter_requests(
     path: str | Path,
     defaults: SamplingDefaults,
-    check_size: CheckSize | None = None,
+    check_request: CheckRequest | None = None,
     options: ManifestOptions | None = None,
     *,
     bad_rows: Literal["fail", "skip"] = "fail",
@@ -146,7 +146,7 @@ def iter_requests(
             "a manifest that stays as it is during a run",
             "start the run again",
         )
-    for row in _resolve(source, defaults, check_size, options):
+    for row in _resolve(source, defaults, check_request, options):
         if row.problems and bad_rows == "fail":
             raise ManifestError(_errors(source, row), num_bad_rows=1)
         reason = "; ".join(str(problem).removesuffix(".") for problem in row.problems)
@@ -156,7 +156,7 @@ def iter_requests(
 def _resolve(
     source: Source,
     defaults: SamplingDefaults,
-    check_size: CheckSize | None,
+    check_request: CheckRequest | None,
     options: ManifestOptions,
 ) -> Iterator[ResolvedRow]:
     columns = Columns(options.columns, options.extra_columns)
@@ -164,8 +164,9 @@ def _resolve(
         columns,
         Identities(options.num_samples, "line" if source.format in ("jsonl", "text") else "row"),
         defaults,
-        check_size=check_size,
+        check_request=check_request,
         cells_are_text=source.format == "csv",
+        place=MediaPlace.beside(source.name),
     )
     rows = read_rows(source, lambda names: columns.check_header(source.name, names))
     empty = True

@@ -12,9 +12,33 @@ from typing import Any
 from videogen.config import shown
 from videogen_pipelines.manifest.strict_json import parse_json
 
-INTEGER_FIELDS = frozenset({"seed", "num_frames", "height", "width", "num_inference_steps"})
-NUMBER_FIELDS = frozenset({"fps", "guidance_scale", "guidance_rescale", "flow_shift", "eta"})
-JSON_FIELDS = frozenset({"guidance_interval", "metadata"})
+INTEGER_FIELDS = frozenset(
+    {
+        "seed",
+        "num_frames",
+        "height",
+        "width",
+        "num_inference_steps",
+        "chunk_frames",
+        "context_frames",
+        "async_steps",
+    }
+)
+NUMBER_FIELDS = frozenset(
+    {
+        "fps",
+        "guidance_scale",
+        "guidance_rescale",
+        "flow_shift",
+        "eta",
+        "duration_s",
+        "context_noise",
+        "anchor",
+    }
+)
+JSON_FIELDS = frozenset({"guidance_interval", "metadata", "prompts"})
+BOOLEANS = {"true": True, "false": False}
+BOOLEAN_FIELDS = frozenset({"loop"})
 TEXT_FIELDS = frozenset({"prompt", "negative_prompt"})
 MAX_METADATA_BYTES = 65_536
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
@@ -30,6 +54,8 @@ def from_cell(name: str, cell: str) -> Any:
         return int(cell)
     if name in INTEGER_FIELDS | NUMBER_FIELDS and _NUMBER.fullmatch(cell):
         return float(cell)  # of an integer field: to be refused as the number it is
+    if name in BOOLEAN_FIELDS:
+        return BOOLEANS.get(cell.lower(), cell)
     if name == "guidance_interval" and not cell.startswith("["):
         cell_as_json = f"[{cell}]"  # 0.1,0.9
     elif name in JSON_FIELDS:
@@ -52,7 +78,15 @@ def _canonical(name: str, value: Any) -> Any:
         return value * 1.0 if abs(value) < 2**53 else value
     if name == "guidance_interval" and isinstance(value, list):
         return [_canonical("fps", item) for item in value]
+    if name == "prompts" and isinstance(value, list):
+        return [_canonical_entry(entry) for entry in value]
     return value
+
+
+def _canonical_entry(entry: Any) -> Any:
+    if not isinstance(entry, dict) or "at_s" not in entry:
+        return entry
+    return {**entry, "at_s": _canonical("fps", entry["at_s"])}
 
 
 def plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 from pyarrow import parquet
 
 from videogen.errors import InvalidRequestError
+from videogen.extension.plan import plan_clip
 from videogen.models.spec import ModelSpec, read_spec
 from videogen.requests import SAMPLERS, ClipRequest, SamplingDefaults
 from videogen_pipelines.manifest import ManifestOptions, parse_column_map, validate_manifest
 
-FIELDS = ", ".join(ClipRequest.model_fields)
+FIELDS = ", ".join((*ClipRequest.model_fields, "duration_s"))
 MAX_SEED = 9223372036854775807
 CARRY_ALONG = "rename it (--map FIELD=COLUMN), or carry it along: --extra-columns metadata."
 ID_RULE = (
@@ -45,7 +47,8 @@ def parquet_bytes(**columns: Any) -> bytes:
 def message_of(path: Path, spec: ModelSpec, **options: Any) -> str:
     """What the validation of a manifest says, without the path of the file."""
     with pytest.raises(InvalidRequestError) as caught:
-        report = validate_manifest(path, DEFAULTS, spec.check_size, ManifestOptions(**options))
+        check = partial(plan_clip, spec)
+        report = validate_manifest(path, DEFAULTS, check, ManifestOptions(**options))
         report.raise_if_bad()
     lines = str(caught.value).splitlines()
     assert all(line.startswith(f"{path}: ") for line in lines)
@@ -59,10 +62,65 @@ def spec(tiny_model: Path) -> ModelSpec:
 
 # One JSONL row -> the whole message.
 ROWS = {
-    "80 frames": (
-        '{"prompt": "a", "num_frames": 80}',
-        "line 1: num_frames: got 80, expected 4n+1 (77, 81, 85), because the VAE compresses time "
-        "by 4",
+    "a loop of 82 frames": (
+        '{"prompt": "a", "num_frames": 82, "loop": true, "chunk_frames": 33}',
+        "line 1: num_frames: got 82, expected a multiple of 4, or one more, of at least 13 (80, "
+        "81, 84) with loop, because the VAE compresses time by 4",
+    ),
+    "a loop of as many seconds": (
+        '{"prompt": "a", "duration_s": 6.8333, "loop": true, "chunk_frames": 33}',
+        "line 1: duration_s: got 6.8333, which is 82 frames, expected a multiple of 4, or one "
+        "more, of at least 13 (80, 81, 84) with loop, because the VAE compresses time by 4",
+    ),
+    "more than one window without extension": (
+        '{"prompt": "a", "num_frames": 21, "extension": "none"}',
+        "line 1: num_frames: got 21, expected at most 13 with extension 'none', 2 times the "
+        "window of 5 frames. Fix: use extension 'auto'.",
+    ),
+    "two lengths": (
+        '{"prompt": "a", "num_frames": 33, "duration_s": 2}',
+        "line 1: duration_s: got 2, and num_frames 33, expected one of the two. "
+        "Fix: leave one out.",
+    ),
+    "a duration of nothing": (
+        '{"prompt": "a", "duration_s": 0}',
+        "line 1: duration_s: got 0, expected a finite number of seconds above 0",
+    ),
+    "a duration in words": (
+        '{"prompt": "a", "duration_s": "5 minutes"}',
+        "line 1: duration_s: got '5 minutes', expected a finite number of seconds above 0",
+    ),
+    "a duration of a month": (
+        '{"prompt": "a", "duration_s": 2592000}',
+        "line 1: duration_s: got 2592000, expected at most 83333.3 s at 12 frames a second",
+    ),
+    "prompts after the end": (
+        '{"prompts": [{"at_s": 0, "prompt": "a"}, {"at_s": 2, "prompt": "b"}], "duration_s": 2}',
+        "line 1: prompts: got 'b' at 2 s, expected times before the end of the clip at 2 s. "
+        "Fix: make the clip longer.",
+    ),
+    "prompts that say nothing": (
+        '{"prompts": [{"at_s": 0, "prompt": "a"}, {"at_s": 1, "prompt": " "}], "num_frames": 17}',
+        "line 1: prompts: got ' ' at 1 s, expected text",
+    ),
+    "prompts out of order": (
+        '{"prompts": [{"at_s": 1, "prompt": "a"}]}',
+        "line 1: prompts: got [{'at_s': 1, 'prompt': 'a'}], expected a list of {at_s, prompt}, "
+        "the first at 0 seconds and each later than the one before",
+    ),
+    "a prompt and prompts": (
+        '{"prompt": "b", "prompts": [{"at_s": 0, "prompt": "a"}]}',
+        "line 1: prompts: got 'a' at 0 seconds and prompt 'b', expected one of them. "
+        "Fix: leave prompt out.",
+    ),
+    "an unknown method": (
+        '{"prompt": "a", "extension": "overlapp"}',
+        "line 1: extension: got 'overlapp', expected one of auto, none, overlap, cached, windows. "
+        "Did you mean 'overlap'?",
+    ),
+    "a picture at an address that is not S3": (
+        '{"prompt": "a", "image": "https://example.org/a.png"}',
+        "line 1: image: got 'https://example.org/a.png', expected a path or an s3:// address",
     ),
     "a height the model cannot make": (
         '{"prompt": "a", "height": 60}',
@@ -136,7 +194,8 @@ ROWS = {
     ),
     "an unknown field": (
         '{"prompt": "a", "steps": 4}',
-        f"line 1: steps: unknown field, expected one of {FIELDS}. Fix: {CARRY_ALONG}",
+        f"line 1: steps: unknown field, expected one of {FIELDS}. Did you mean 'async_steps'? "
+        f"Fix: {CARRY_ALONG}",
     ),
     "a misspelt field": (
         '{"prompt": "a", "num_frame": 9}',

@@ -82,7 +82,7 @@ def make_job(tmp_path: Path, tiny_model: Path) -> MakeJob:
         config = load_run_config(None, [f"model.name={tiny_model}", *settings])
         model = LoadedModel.read(config.model.name)
         inputs = ManifestInputs(
-            str(manifest), model.defaults(config), model.spec.check_size, bad_rows=bad_rows
+            str(manifest), model.defaults(config), model.check, bad_rows=bad_rows
         )
         return Job.check(config, model, inputs, str(tmp_path / out))
 

@@ -13,9 +13,9 @@ from videogen_pipelines.inputs import ManifestInputs, PromptInputs
 from videogen_pipelines.manifest import InvalidRow, ManifestError
 
 
-def any_size(num_frames: int, height: int, width: int) -> None:
-    if num_frames % 2 == 0:
-        raise InvalidRequestError(f"num_frames: got {num_frames}, expected an odd number")
+def odd(request: ClipRequest) -> None:
+    if request.num_frames % 2 == 0:
+        raise InvalidRequestError(f"num_frames: got {request.num_frames}, expected an odd number")
 
 
 def clips(inputs: PromptInputs | ManifestInputs) -> list[ClipRequest]:
@@ -25,23 +25,23 @@ def clips(inputs: PromptInputs | ManifestInputs) -> list[ClipRequest]:
 
 
 def test_each_prompt_is_a_clip_with_a_stable_id_and_seed():
-    inputs = PromptInputs(["a cat", "a dog", "a cat"], PACKAGE_DEFAULTS, any_size)
+    inputs = PromptInputs(["a cat", "a dog", "a cat"], PACKAGE_DEFAULTS, odd)
     made = clips(inputs)
     assert [request.prompt for request in made] == ["a cat", "a dog", "a cat"]
     assert len({request.id for request in made}) == 3
     assert made == clips(inputs)
-    assert made[0] == clips(PromptInputs(["a cat"], PACKAGE_DEFAULTS, any_size))[0]
+    assert made[0] == clips(PromptInputs(["a cat"], PACKAGE_DEFAULTS, odd))[0]
 
 
 def test_a_prompt_is_the_same_clip_as_the_same_row_of_a_manifest(tmp_path: Path):
     manifest = tmp_path / "rows.jsonl"
     manifest.write_text('{"prompt": "a cat", "seed": 3}\n')
-    from_file = clips(ManifestInputs(str(manifest), PACKAGE_DEFAULTS, any_size))
-    assert clips(PromptInputs(["a cat"], PACKAGE_DEFAULTS, any_size, seed=3)) == from_file
+    from_file = clips(ManifestInputs(str(manifest), PACKAGE_DEFAULTS, odd))
+    assert clips(PromptInputs(["a cat"], PACKAGE_DEFAULTS, odd, seed=3)) == from_file
 
 
 def test_samples_have_seeds_of_their_own():
-    inputs = PromptInputs(["a cat"], PACKAGE_DEFAULTS, any_size, seed=3, num_samples=3)
+    inputs = PromptInputs(["a cat"], PACKAGE_DEFAULTS, odd, seed=3, num_samples=3)
     made = clips(inputs)
     assert inputs.check().num_clips == 3
     assert made[0].seed == 3
@@ -50,13 +50,13 @@ def test_samples_have_seeds_of_their_own():
 
 def test_other_prompts_are_other_inputs():
     digests = {
-        PromptInputs([prompt], PACKAGE_DEFAULTS, any_size).check().digest for prompt in ("a", "b")
+        PromptInputs([prompt], PACKAGE_DEFAULTS, odd).check().digest for prompt in ("a", "b")
     }
     assert len(digests) == 2
 
 
 def test_every_bad_prompt_is_named():
-    inputs = PromptInputs(["fine", "  ", "x" * 5000], PACKAGE_DEFAULTS, any_size)
+    inputs = PromptInputs(["fine", "  ", "x" * 5000], PACKAGE_DEFAULTS, odd)
     with pytest.raises(ManifestError) as caught:
         inputs.check()
     assert caught.value.num_bad_rows == 2
@@ -67,15 +67,15 @@ def test_every_bad_prompt_is_named():
 def test_a_size_the_model_cannot_make_is_refused():
     defaults = PACKAGE_DEFAULTS.model_copy(update={"num_frames": 16})
     with pytest.raises(ManifestError, match="num_frames: got 16"):
-        PromptInputs(["a cat"], defaults, any_size).check()
+        PromptInputs(["a cat"], defaults, odd).check()
 
 
 def test_bad_rows_of_a_manifest_fail_or_are_skipped(tmp_path: Path):
     manifest = tmp_path / "rows.jsonl"
     manifest.write_text('{"prompt": "a cat"}\n{"prompt": 5, "id": "five"}\n')
     with pytest.raises(ManifestError, match="line 2"):
-        ManifestInputs(str(manifest), PACKAGE_DEFAULTS, any_size).check()
-    skipping = ManifestInputs(str(manifest), PACKAGE_DEFAULTS, any_size, bad_rows="skip")
+        ManifestInputs(str(manifest), PACKAGE_DEFAULTS, odd).check()
+    skipping = ManifestInputs(str(manifest), PACKAGE_DEFAULTS, odd, bad_rows="skip")
     found = list(skipping.requests(skipping.check()))
     assert [type(row) for row in found] == [ClipRequest, InvalidRow]
     assert found[1].id == "five"

@@ -31,7 +31,7 @@ class Rank:
     def __init__(self, model: Path, out: Path, num_frames: int, **settings: Any) -> None:
         config = load_run_config(None, [f"model.name={model}", f"sampling.num_frames={num_frames}"])
         loaded = LoadedModel.read(config.model.name)
-        inputs = PromptInputs(["a red circle"], loaded.defaults(config), loaded.spec.check_size)
+        inputs = PromptInputs(["a red circle"], loaded.defaults(config), loaded.check)
         job = Job.check(config, loaded, inputs, str(out))
         self.storage = LocalStorage(out)
         chosen = job.settings()

@@ -37,7 +37,7 @@ def job(tmp_path: Path, tiny_model: Path) -> Job:
     config = load_run_config(None, settings)
     model = LoadedModel.read(config.model.name)
     prompts = ["a red circle", "red", "circle"]
-    inputs = PromptInputs(prompts, model.defaults(config), model.spec.check_size)
+    inputs = PromptInputs(prompts, model.defaults(config), model.check)
     return Job.check(config, model, inputs, str(tmp_path / "out"))
 
 

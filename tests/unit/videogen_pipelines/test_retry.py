@@ -72,7 +72,7 @@ def job(tmp_path: Path, tiny_model: Path) -> Job:
     config = load_run_config(None, settings)
     model = LoadedModel.read(config.model.name)
     inputs = ManifestInputs(
-        str(manifest), model.defaults(config), model.spec.check_size, OPTIONS, "skip"
+        str(manifest), model.defaults(config), model.check, OPTIONS, "skip"
     )
     return Job.check(config, model, inputs, str(tmp_path / "out"))
 
@@ -171,7 +171,7 @@ def test_bad_rows_are_no_dead_letters(tmp_path: Path, job: Job, clips: Any, try_
 
 def test_prompts_are_tried_again_too(job: Job, clips: Any, try_again: Try) -> None:
     defaults = job.model.defaults(job.config)
-    inputs = PromptInputs(["a red circle", "a red"], defaults, job.model.spec.check_size, seed=7)
+    inputs = PromptInputs(["a red circle", "a red"], defaults, job.model.check, seed=7)
     prompted = Job(job.config, job.model, inputs, inputs.check(), job.storage)
     names = [row.request.id for row in prompted.rows({})]  # type: ignore[union-attr]
     first_run(prompted, clips, fail={names[1]: ErrorClass.ENCODE})

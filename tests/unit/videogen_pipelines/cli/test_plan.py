@@ -65,8 +65,8 @@ def test_mistakes_are_errors_with_a_remedy(tmp_path):
         run("--model", "xl", "--seq-degree", "9")
     with pytest.raises(ConfigError, match="expected one of a100, h100"):
         run("--gpu", "h10")
-    with pytest.raises(InvalidRequestError, match="num_frames: got 80"):
-        run("--num-frames", "80")
+    with pytest.raises(InvalidRequestError, match="height: got 60"):
+        run("--height", "60")
     with pytest.raises(ConfigError, match="gpu_memory: got 1 GB, expected at least"):
         run("--model", "xl", "--gpu-memory", "1GB")
     empty = tmp_path / "none.jsonl"

@@ -34,7 +34,7 @@ from videogen_pipelines.sidecar import Sidecar, read_sidecar
 from videogen_pipelines.verification.verifier import verify_run
 
 CONFIGS = Path(__file__).parents[4] / "configs" / "evaluate"
-FEW = "evaluate.metrics=[frame.contrast]"
+FEW = "evaluate.metrics=[frame.colourfulness]"
 GATE = Gate({"coherence.score": ">= 0.8", "motion.freeze": "< 0.2"}, max_tries=3)
 
 
@@ -126,8 +126,8 @@ def test_a_gate_makes_rejected_clips_again_and_keeps_the_best(
 ):
     assert run("plain", 4, "evaluate.during=true", FEW).state == "complete"
     plain = LocalStorage(tmp_path / "plain")
-    limit = limit_that_rejects_some(tmp_path / "plain", "frame.contrast")
-    gate = f'evaluate.accept={{frame.contrast: ">= {limit}"}}'
+    limit = limit_that_rejects_some(tmp_path / "plain", "frame.colourfulness")
+    gate = f'evaluate.accept={{frame.colourfulness: ">= {limit}"}}'
 
     assert run("gated", 4, gate, "evaluate.max_tries=2", FEW).state == "complete"
     gated = LocalStorage(tmp_path / "gated")
@@ -140,9 +140,9 @@ def test_a_gate_makes_rejected_clips_again_and_keeps_the_best(
         assert [one.seed for one in tries.tries] == [
             seed_of_try(sidecar.request.seed, one.number) for one in tries.tries
         ]
-        values = [one.metrics["frame.contrast"] for one in tries.tries]
+        values = [one.metrics["frame.colourfulness"] for one in tries.tries]
         assert tries.accepted == (max(values) >= limit)
-        assert tries.kept.metrics["frame.contrast"] == max(values)
+        assert tries.kept.metrics["frame.colourfulness"] == max(values)
         assert sidecar.timings.denoise_s > 0
         same = np.array_equal(*(read_video(o.root / o_key(sidecar))[0] for o in (plain, gated)))
         assert same == (tries.chosen == 1)
@@ -179,7 +179,7 @@ def o_key(sidecar: Sidecar) -> str:
 def test_clips_without_an_accepted_try_fail_by_name_if_so_configured(
     run: Callable[..., Outcome], tmp_path: Path
 ):
-    never = 'evaluate.accept={frame.contrast: "> 1e9"}'
+    never = 'evaluate.accept={frame.colourfulness: "> 1e9"}'
     outcome = run("out", 1, never, "evaluate.max_tries=2", "evaluate.on_reject=fail")
     assert (outcome.state, outcome.counts.failed) == ("some_failed", 1)
     (error,) = (json.loads(line) for line in (tmp_path / "out/errors.jsonl").open())
@@ -191,7 +191,7 @@ def test_clips_without_an_accepted_try_fail_by_name_if_so_configured(
 
 
 def test_an_adopted_clip_knows_which_try_it_was(run: Callable[..., Outcome], tmp_path: Path):
-    never = ('evaluate.accept={frame.contrast: "> 1e9"}', "evaluate.max_tries=2")
+    never = ('evaluate.accept={frame.colourfulness: "> 1e9"}', "evaluate.max_tries=2")
     run("out", 1, *never)
     storage = LocalStorage(tmp_path / "out")
     before = read_sidecar(storage, "clip-0")

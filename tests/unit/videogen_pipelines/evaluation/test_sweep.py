@@ -30,8 +30,8 @@ from videogen_pipelines.recorded import inputs_of
 GRID = {"guidance_scale": [1.0, 3.0], "sampler": ["ddim", "euler"]}
 
 
-def no_check(num_frames: int, height: int, width: int) -> None:
-    if num_frames == 7:
+def no_check(request: ClipRequest) -> None:
+    if request.num_frames == 7:
         raise InvalidRequestError("num_frames: got 7, expected 4n+1")
 
 

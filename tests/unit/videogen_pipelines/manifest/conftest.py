@@ -29,11 +29,12 @@ DEFAULTS = SamplingDefaults(
 )
 
 
-def check_size(num_frames: int, height: int, width: int) -> None:
+def check(request: ClipRequest) -> None:
     """A model that makes 4n+1 frames."""
-    if num_frames % 4 != 1:
+    if request.num_frames % 4 != 1:
         raise InvalidRequestError(
-            f"num_frames: got {num_frames}, expected 4n+1, because the VAE compresses time by 4."
+            f"num_frames: got {request.num_frames}, expected 4n+1, because the VAE compresses time "
+            "by 4."
         )
 
 
@@ -44,7 +45,7 @@ class ManifestFile:
         self.path, self.options = path, options
 
     def report(self, **arguments: Any) -> ManifestReport:
-        return validate_manifest(self.path, DEFAULTS, check_size, self.options, **arguments)
+        return validate_manifest(self.path, DEFAULTS, check, self.options, **arguments)
 
     def errors(self) -> list[str]:
         """Messages without the path of the file."""
@@ -52,7 +53,7 @@ class ManifestFile:
 
     def items(self, **arguments: Any) -> list[ClipRequest | InvalidRow]:
         arguments = {"bad_rows": "skip", **arguments}
-        return list(iter_requests(self.path, DEFAULTS, check_size, self.options, **arguments))
+        return list(iter_requests(self.path, DEFAULTS, check, self.options, **arguments))
 
     def requests(self) -> list[ClipRequest]:
         """All of a manifest that has no bad row."""

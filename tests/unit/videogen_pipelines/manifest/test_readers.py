@@ -151,11 +151,11 @@ def test_parquet_dates_and_decimals_become_text_in_metadata(manifest) -> None:
 
 def test_bytes_have_no_place_in_metadata(manifest) -> None:
     buffer = io.BytesIO()
-    parquet.write_table(pa.table({"prompt": ["a"], "image": [b"\x89PNG"]}), buffer)
+    parquet.write_table(pa.table({"prompt": ["a"], "picture": [b"\x89PNG"]}), buffer)
     file = manifest("p.parquet", buffer.getvalue(), extra_columns="metadata")
     assert file.errors() == [
-        "row 1: metadata: got {'image': b'\\x89PNG'}, expected JSON values (Object of type bytes "
-        "is not JSON serializable). Fix: leave the column out."
+        "row 1: metadata: got {'picture': b'\\x89PNG'}, expected JSON values (Object of type "
+        "bytes is not JSON serializable). Fix: leave the column out."
     ]
     ignoring = manifest("p.parquet", buffer.getvalue(), extra_columns="ignore")
     assert ignoring.requests()[0].metadata == {}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from videogen.errors import InvalidRequestError
-from videogen.requests import SamplingDefaults
+from videogen.requests import ClipRequest, SamplingDefaults
 from videogen_pipelines.manifest import (
     InvalidRow,
     ManifestError,
@@ -140,8 +140,8 @@ def test_what_neither_row_nor_defaults_say_is_missing(tmp_path: Path) -> None:
 def test_a_default_the_model_cannot_make_says_where_to_set_it(manifest) -> None:
     file = manifest("p.txt", "a\n")
 
-    def refuse(num_frames: int, height: int, width: int) -> None:
-        raise InvalidRequestError(f"height: got {height}, expected a multiple of 48")
+    def refuse(request: ClipRequest) -> None:
+        raise InvalidRequestError(f"height: got {request.height}, expected a multiple of 48")
 
     defaults = SamplingDefaults(**DEFAULT_VALUES)
     with pytest.raises(ManifestError, match=r"Fix: say it in the row, or set sampling\.height\."):
