@@ -28,7 +28,7 @@ from videogen_pipelines.evaluation.evaluate import EvaluationOutcome, evaluate
 from videogen_pipelines.evaluation.job import EvaluationJob
 from videogen_pipelines.evaluation.workload import EvaluateWorkload
 
-FAST = ("evaluate.metrics=[flicker.luma, frame.contrast, drift.color, text.clip]",)
+FAST = ("evaluate.metrics=[flicker.luma, frame.colourfulness, drift.color, text.clip]",)
 
 
 @dataclass
@@ -91,8 +91,8 @@ def test_every_video_of_a_folder_is_a_row_with_its_numbers_and_curves(videos: Pa
     assert table["sub/My clip (1).mp4"]["id"].startswith("sub-My-clip-1-")
     row = table["plain.mp4"]
     frames, fps = read_video(videos / "plain.mp4")
-    expected = Evaluator(["flicker.luma", "frame.contrast"]).evaluate(frames, fps)
-    for name in ("flicker.luma", "frame.contrast"):
+    expected = Evaluator(["flicker.luma", "frame.colourfulness"]).evaluate(frames, fps)
+    for name in ("flicker.luma", "frame.colourfulness"):
         assert row[name] == pytest.approx(expected[name].value)
         assert row[f"{name}.worst_frame"] == expected[name].worst_frame
     assert (row["prompt"], row["num_frames"], row["fps"]) == ("number 0", 6, 8.0)
@@ -152,7 +152,7 @@ def test_a_damaged_video_is_a_named_failure_and_does_not_stop_the_others(
     assert outcome.state == "some_failed"
     good, torn = rows(tmp_path / "out")
     assert (good["status"], good["error"]) == ("scored", None)
-    assert (torn["status"], torn["frame.contrast"]) == ("failed", None)
+    assert (torn["status"], torn["frame.colourfulness"]) == ("failed", None)
     assert torn["error"].startswith("encode: ")
     assert "torn.mp4" in torn["error"]
     assert outcome.summary["failures"] == {"torn": torn["error"]}
@@ -162,8 +162,8 @@ def test_a_damaged_video_is_a_named_failure_and_does_not_stop_the_others(
 def test_the_summary_says_what_was_measured_and_what_was_not(videos: Path, tmp_path: Path):
     summary = run(videos, tmp_path, InProcess()).summary
     assert summary == json.loads((tmp_path / "metrics/summary.json").read_text())
-    contrast = summary["metrics"]["frame.contrast"]
-    values = [row["frame.contrast"] for row in rows(tmp_path)]
+    contrast = summary["metrics"]["frame.colourfulness"]
+    values = [row["frame.colourfulness"] for row in rows(tmp_path)]
     assert contrast["count"] == 3
     assert contrast["mean"] == pytest.approx(np.mean(values))
     assert contrast["p5"] == pytest.approx(np.quantile(values, 0.05))
@@ -200,6 +200,6 @@ def test_clips_and_scores_may_be_in_an_object_store(videos: Path, s3_env: S3Serv
     assert evaluate(job, Console(file=io.StringIO()), engine=InProcess()).state == "complete"
     target = open_storage(out)
     (row,) = pq.read_table(io.BytesIO(target.read("metrics/clips.parquet"))).to_pylist()
-    assert row["frame.contrast"] > 0
+    assert row["frame.colourfulness"] > 0
     assert target.exists(row["curves"])
     assert evaluate(job, Console(file=io.StringIO()), engine=unreachable).scored_now == 0

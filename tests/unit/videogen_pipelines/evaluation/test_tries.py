@@ -22,7 +22,7 @@ REQUEST = ClipRequest(
     id="a", prompt="p", seed=7, num_frames=5, height=32, width=32, fps=8.0,
     num_inference_steps=1, guidance_scale=1.0, sampler="euler",
 )  # fmt: skip
-CONTRAST = Gate({"frame.contrast": ">= 30"}, max_tries=3)
+COLOURFUL = Gate({"frame.colourfulness": ">= 30"}, max_tries=3)
 
 
 class FakeSink:
@@ -42,14 +42,14 @@ class FakeSink:
         self.calls.append("abort")
 
 
-def frames(contrast: int, count: int = 5) -> np.ndarray:
+def frames(red: int, count: int = 5) -> np.ndarray:
     picture = np.zeros((32, 32, 3), np.uint8)
-    picture[:, 16:] = contrast
+    picture[:, 16:, 0] = red
     return np.repeat(picture[None], count, axis=0)
 
 
 def made(request: ClipRequest, pictures: np.ndarray, folder: Path) -> Made:
-    scorer = FrameScorer(Evaluator(["frame.contrast"]), 8.0, "p")
+    scorer = FrameScorer(Evaluator(["frame.colourfulness"]), 8.0, "p")
     output = ClipOutput(FakeSink(), scorer)  # type: ignore[arg-type]
     output.put(pictures)
     stamp = ModelStamp(name="tiny", digest="d")
@@ -60,10 +60,10 @@ def made(request: ClipRequest, pictures: np.ndarray, folder: Path) -> Made:
     return Made(request, output, path, provenance)
 
 
-def run(gate: Gate | None, contrasts: list[int], folder: Path) -> tuple[Tries, list[Made]]:
+def run(gate: Gate | None, reds: list[int], folder: Path) -> tuple[Tries, list[Made]]:
     tries, all_made = Tries(gate, REQUEST, lambda said: said, nullcontext), []
     for number, request in tries:
-        all_made.append(made(request, frames(contrasts[number - 1]), folder))
+        all_made.append(made(request, frames(reds[number - 1]), folder))
         tries.add(number, all_made[-1])
     return tries, all_made
 
@@ -80,7 +80,7 @@ def test_without_a_gate_there_is_one_try_without_history(tmp_path: Path):
 
 
 def test_tries_end_with_the_first_that_is_accepted(tmp_path: Path):
-    tries, all_made = run(CONTRAST, [20, 255, 255], tmp_path)
+    tries, all_made = run(COLOURFUL, [20, 255, 255], tmp_path)
     assert len(all_made) == 2
     kept = tries.kept()
     assert kept is not None
@@ -96,7 +96,7 @@ def test_tries_end_with_the_first_that_is_accepted(tmp_path: Path):
 
 
 def test_of_rejected_tries_the_nearest_is_kept_whenever_it_came(tmp_path: Path):
-    tries, all_made = run(CONTRAST, [10, 40, 20], tmp_path)
+    tries, all_made = run(COLOURFUL, [10, 40, 20], tmp_path)
     kept = tries.kept()
     assert kept is not None
     assert kept.path == all_made[1].path
@@ -108,7 +108,7 @@ def test_of_rejected_tries_the_nearest_is_kept_whenever_it_came(tmp_path: Path):
 
 def test_a_rank_that_helps_follows_what_the_first_one_says():
     answers = iter([False, True])
-    tries = Tries(CONTRAST, REQUEST, lambda said: next(answers), nullcontext)
+    tries = Tries(COLOURFUL, REQUEST, lambda said: next(answers), nullcontext)
     seeds = []
     for number, request in tries:
         seeds.append(request.seed)
@@ -118,7 +118,7 @@ def test_a_rank_that_helps_follows_what_the_first_one_says():
 
 
 def test_dropping_leaves_nothing(tmp_path: Path):
-    tries = Tries(CONTRAST, REQUEST, lambda said: said, nullcontext)
+    tries = Tries(COLOURFUL, REQUEST, lambda said: said, nullcontext)
     first = made(REQUEST, frames(10), tmp_path)
     tries.add(1, first)
     tries.drop()
@@ -133,14 +133,16 @@ def test_a_clip_that_was_resumed_is_scored_from_its_whole_file(tmp_path: Path):
     assert metrics is not None
     assert not one.is_seen
     assert metrics.num_frames == 5
-    whole = Evaluator(["frame.contrast"]).evaluate(frames(60), 8.0)
-    assert metrics["frame.contrast"].value == pytest.approx(whole["frame.contrast"].value, rel=0.1)
+    whole = Evaluator(["frame.colourfulness"]).evaluate(frames(60), 8.0)
+    assert metrics["frame.colourfulness"].value == pytest.approx(
+        whole["frame.colourfulness"].value, rel=0.1
+    )
     one.output.close()
     assert calls(one).count("close") == 1
 
 
 def test_frames_that_cannot_be_scored_are_an_error_where_it_is_waited_for(tmp_path: Path):
-    scorer = FrameScorer(Evaluator(["frame.contrast"]), 8.0, None)
+    scorer = FrameScorer(Evaluator(["frame.colourfulness"]), 8.0, None)
     for _ in range(9):  # never waits, although the first of them ends the scoring
         scorer.put(np.zeros((1, 8, 8, 3), np.float32))
     with pytest.raises(MediaError, match="expected uint8"):
