@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videogen.errors import MediaError, WeightsError
+from videogen.errors import EncodeError, MediaError, WeightsError
 from videogen.extension.plan import plan_clip
 from videogen.requests import ClipRequest
 from videogen.storage import open_storage
@@ -18,17 +18,20 @@ from videogen_pipelines.clip_encoder import ClipEncoder
 from videogen_pipelines.clip_gang import ALONE, ClipGang, Sharing
 from videogen_pipelines.clip_progress import ClipProgress
 from videogen_pipelines.clip_sink import ChunkedClip, ClipSink, WholeClip
+from videogen_pipelines.clip_start import read_start
 from videogen_pipelines.commit import CommitResult, adopt_clip, commit_clip, store_attempt
 from videogen_pipelines.evaluation.boundaries import chunk_starts
 from videogen_pipelines.evaluation.tries import ClipOutput, Made, Tries, refuse_rejected
 from videogen_pipelines.events import gang_name
-from videogen_pipelines.keep_alive import keep_alive
+from videogen_pipelines.keep_alive import AT_MOST_S, keep_alive
 from videogen_pipelines.model_cache import local_model
 from videogen_pipelines.partials import PartialClip, encoding_recipe, remove_partials
 from videogen_pipelines.scratch import scratch_folder
 from videogen_pipelines.sidecar import Chunks, ModelStamp, Provenance, Timings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from videogen.extension.state import StreamState
     from videogen.generator import VideoGenerator
     from videogen_pipelines.evaluation.gate import Gate
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 MAX_TILINGS = 4
 """How often running out of memory may double the tiles of a picture."""
+SECONDS_PER_FRAME = 0.1
+"""What a frame of a long clip is allowed to take, read back before it is committed."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +156,11 @@ class GenerateWorkload:
         """Try `number` at a clip: `request` has its seed. None on ranks that only help."""
         plan = plan_clip(self._generator.spec, request)
         partial = self._partial(provenance, number) if plan.num_chunks() > 1 else None
-        with keep_alive(lambda: heartbeat("start", 0, 1)) if partial else nullcontext():
-            state = self._resume(partial, request) if partial else None
         vae = self._generator.spec.vae
+        reads = partial is not None or request.image is not None or request.video is not None
+        with keep_alive(lambda: heartbeat("start", 0, 1)) if reads else nullcontext():
+            state = self._resume(partial, request) if partial else None
+            start = read_start(request, plan, vae.time_factor) if state is None else None
         progress = ClipProgress(heartbeat, request.num_frames, plan, vae, state)
         sink = output = None
         if self._gang.leads:
@@ -161,7 +168,7 @@ class GenerateWorkload:
             sink = self._sink(path, provenance, partial, state, progress)
             output = ClipOutput(sink, self._scores.start(provenance) if self._scores else None)
         try:
-            timings = self._stream(request, state, item["degrade"], sink, output, progress)
+            timings = self._stream(request, state, start, item["degrade"], sink, output, progress)
             parallel = self._gang.traffic()
         except BaseException:
             if output is not None:
@@ -237,6 +244,7 @@ class GenerateWorkload:
         self,
         request: ClipRequest,
         state: StreamState | None,
+        start: np.ndarray | None,
         degrade: int,
         sink: ClipSink | None,
         output: ClipOutput | None,
@@ -249,7 +257,7 @@ class GenerateWorkload:
         """
         generator, num_tiles = self._generator, 2 ** min(degrade, MAX_TILINGS)
         cache = {} if state is None else generator.decoder_cache(state, num_tiles)
-        chunks = generator.stream(request, state, progress.denoised)
+        chunks = generator.stream(request, state, progress.denoised, start)
         denoise_s = decode_s = 0.0
         while True:
             started = time.perf_counter()
@@ -267,16 +275,19 @@ class GenerateWorkload:
             decode_s += time.perf_counter() - denoised
             if sink is not None:
                 sink.end(chunk)
-            progress.ended(chunk)
+            if not chunk.is_last:
+                progress.ended(chunk)
 
     def _finish(self, made: Made, heartbeat: Heartbeat) -> dict[str, Any]:
         try:
             is_joined = made.provenance.chunks is not None
-            with keep_alive(lambda: heartbeat("join", 0, 1)) if is_joined else nullcontext():
+            at_most_s = AT_MOST_S + SECONDS_PER_FRAME * made.request.num_frames
+            joining = keep_alive(lambda: heartbeat("join", 0, 1), at_most_s=at_most_s)
+            with joining if is_joined else nullcontext():
                 encode_s = made.output.close()
             timings = made.provenance.timings.model_copy(update={"encode_s": encode_s})
             publish = store_attempt if self.settings.single_committer else commit_clip
-            with keep_alive(lambda: heartbeat("commit", 0, 1)):
+            with keep_alive(lambda: heartbeat("commit", 0, 1), at_most_s=at_most_s):
                 refuse_rejected(self._storage, self.settings.gate, made.provenance)
                 provenance = replace(made.provenance, timings=timings)
                 result = publish(self._storage, made.path, provenance)
@@ -287,7 +298,8 @@ class GenerateWorkload:
                 return result.outcome()
         except BaseException as error:
             made.output.abort()
-            if isinstance(error, MediaError) and made.provenance.chunks is not None:
+            is_damaged = isinstance(error, MediaError) and not isinstance(error, EncodeError)
+            if is_damaged and made.provenance.chunks is not None:
                 remove_partials(self._storage, made.request.id)  # the next attempt starts anew
             raise
         finally:

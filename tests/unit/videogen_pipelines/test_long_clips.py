@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from videogen.errors import MediaError
-from videogen.media import probe, read_video
+from videogen.errors import InvalidRequestError, MediaError
+from videogen.generator import VideoGenerator
+from videogen.media import probe, read_video, write_video
 from videogen.storage import LocalStorage
 from videogen_cluster.workload import RankContext
 from videogen_pipelines.clip_workload import GenerateWorkload
 from videogen_pipelines.config import load_run_config
-from videogen_pipelines.inputs import PromptInputs
+from videogen_pipelines.inputs import ManifestInputs
 from videogen_pipelines.job import Job, LoadedModel
 from videogen_pipelines.keys import meta_key
 from videogen_pipelines.plan import PlannedClip
@@ -28,10 +30,12 @@ Beats = list[tuple[str, int, int]]
 class Rank:
     """One rank of its own process, as far as a test can have that."""
 
-    def __init__(self, model: Path, out: Path, num_frames: int, **settings: Any) -> None:
-        config = load_run_config(None, [f"model.name={model}", f"sampling.num_frames={num_frames}"])
+    def __init__(self, model: Path, out: Path, row: dict[str, Any], **settings: Any) -> None:
+        config = load_run_config(None, [f"model.name={model}"])
         loaded = LoadedModel.read(config.model.name)
-        inputs = PromptInputs(["a red circle"], loaded.defaults(config), loaded.check)
+        manifest = out.with_suffix(".jsonl")
+        manifest.write_text(json.dumps({"id": "a", "prompt": "a red circle", **row}))
+        inputs = ManifestInputs(str(manifest), loaded.defaults(config), loaded.check)
         job = Job.check(config, loaded, inputs, str(out))
         self.storage = LocalStorage(out)
         chosen = job.settings()
@@ -70,12 +74,15 @@ class Rank:
 
 
 MakeRank = Callable[..., Rank]
+NO_MORE: Mapping[str, Any] = {}
 
 
 @pytest.fixture
 def rank(tiny_model: Path, tmp_path: Path) -> MakeRank:
-    def make(out: str = "out", num_frames: int = 21, **settings: Any) -> Rank:
-        return Rank(tiny_model, tmp_path / out, num_frames, **settings)
+    def make(
+        out: str = "out", num_frames: int = 21, row: Mapping[str, Any] = NO_MORE, **settings: Any
+    ) -> Rank:
+        return Rank(tiny_model, tmp_path / out, {"num_frames": num_frames, **row}, **settings)
 
     return make
 
@@ -177,3 +184,66 @@ def test_progress_counts_frames_and_never_falls_silent(rank: MakeRank):
         assert steps == sorted(steps), stage
         assert steps[-1] == last
     assert [step for name, step, _ in told if name == "store"] == [5, 9, 13, 17, 21]
+
+
+def test_a_short_clip_counts_its_steps_and_frames(rank: MakeRank):
+    one = rank(num_frames=5)
+    one.make()
+    told = {stage: (step, total) for stage, step, total in one.beats}
+    assert (told["denoise"], told["decode"], told["encode"]) == ((2, 2), (5, 5), (5, 5))
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the generator is given to start from."""
+    given: list[Any] = []
+    stream = VideoGenerator.stream
+
+    def watched(self: VideoGenerator, request: Any, state: Any, on_step: Any, start: Any) -> Any:
+        given.append(start)
+        return stream(self, request, state, on_step, start)
+
+    monkeypatch.setattr(VideoGenerator, "stream", watched)
+    return given
+
+
+def test_a_clip_starts_with_its_picture(rank: MakeRank, tmp_path: Path, starts: list[Any]):
+    picture = tmp_path / "cat.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(picture)
+    whole = rank("whole", row={"image": "cat.png"})
+    whole.make()
+    np.testing.assert_array_equal(starts[0], pixels[None, :, 16:48])
+    first = rank(row={"image": "cat.png"})
+    first.die("decode", 15)
+    first.make(attempt=2)
+    assert starts[2] is None  # the state holds what it needs
+    np.testing.assert_array_equal(first.frames(), whole.frames())
+    assert not np.array_equal(first.frames()[:5], rank_frames(rank("plain")))
+
+
+def rank_frames(one: Rank) -> np.ndarray:
+    one.make()
+    return one.frames()[:5]
+
+
+def test_a_clip_goes_on_from_the_end_of_a_video(rank: MakeRank, tmp_path: Path, starts: list[Any]):
+    frames = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    write_video(tmp_path / "a.mp4", frames, 8)
+    row = {"video": "a.mp4", "chunk_frames": 17, "context_frames": 8, "fps": 8}
+    one = rank(row=row)
+    one.make()
+    np.testing.assert_array_equal(starts[0], read_video(tmp_path / "a.mp4")[0][-5:])
+    assert one.sidecar()["frames"] == 21
+
+
+def test_a_picture_that_changed_since_the_plan_is_refused(rank: MakeRank, tmp_path: Path):
+    picture = tmp_path / "cat.png"
+    Image.new("RGB", (32, 32), "red").save(picture)
+    one = rank(row={"image": "cat.png"})
+    Image.new("RGB", (32, 32), "blue").save(picture)
+    with pytest.raises(InvalidRequestError, match="image: got other content in .*cat"):
+        one.make()
+    picture.unlink()
+    with pytest.raises(InvalidRequestError, match="which is not there for this node"):
+        one.make()
