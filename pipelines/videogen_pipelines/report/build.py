@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
@@ -16,6 +16,7 @@ from videogen_pipelines.report.clips import ReportClip, Selection, select_clips
 from videogen_pipelines.report.columns import table_of, values_of
 from videogen_pipelines.report.curves import Profiles, read_curves
 from videogen_pipelines.report.details import details_of, rejected_tries
+from videogen_pipelines.report.diversity import SweptClip, diversity_by_point, measure_swept
 from videogen_pipelines.report.links import check_base
 from videogen_pipelines.report.overview import overview
 from videogen_pipelines.report.picture_store import Drawn, PictureStore, copy_clip, copy_key
@@ -80,6 +81,7 @@ class _Told:
     row: dict[str, Any]
     details: dict[str, Any]
     curves: dict[str, Any]
+    swept: SweptClip | None
 
 
 def build_report(
@@ -110,11 +112,14 @@ def build_report(
 def _write_side(
     bundle: Bundle, name: str, side: Side, options: ReportOptions, on_clip: OnClip
 ) -> None:
-    profiles, rows = Profiles(), []
+    profiles = Profiles()
+    rows: list[dict[str, Any]] = []
+    swept: list[SweptClip] = []
     for number, block in enumerate(_blocks(_told(bundle.storage, side, options))):
         for told in block:
             profiles.add(told.curves)
             rows.append(told.row)
+            swept += [told.swept] if told.swept else []
         bundle.write_data(f"{name}/details-{number:05d}", [told.details for told in block])
         on_clip(len(block))
     axes = axes_of(point_of(clip) for clip in side.selection.clips)
@@ -127,6 +132,7 @@ def _write_side(
             "block": BLOCK,
             "axes": axes,
             "profiles": profiles.to_dict(),
+            "diversity": diversity_by_point(swept),
         },
     )
 
@@ -139,7 +145,7 @@ def _told(report: Storage, side: Side, options: ReportOptions) -> Iterator[_Told
         scores = side.scores.of(clip.id, clip.version)
         curves = _curves(side, scores)
         drawn = pictures.draw(clip)
-        row = {**_measured(drawn), **values_of(clip, scores, drawn.stem)}
+        row = values_of(clip, scores, _measured(drawn))
         if options.copy and clip.key is not None:
             copy_clip(clip, side.storage, report)
             row["key"] = copy_key(clip)
@@ -147,7 +153,7 @@ def _told(report: Storage, side: Side, options: ReportOptions) -> Iterator[_Told
         rejected = rejected_tries(side.storage, clip)
         if rejected is not None:
             details["made"]["tries"] = rejected.model_dump(mode="json")
-        return _Told(row, details, curves)
+        return _Told(row, details, curves, measure_swept(side.storage, clip))
 
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         clips = iter(side.selection.clips)
@@ -156,8 +162,9 @@ def _told(report: Storage, side: Side, options: ReportOptions) -> Iterator[_Told
 
 
 def _measured(drawn: Drawn) -> dict[str, Any]:
-    """What a file says of itself; a run's own words come later and win."""
-    found = {n: getattr(drawn, n) for n in ("num_frames", "fps", "height", "width")}
+    """What a file says of itself, and where its pictures are."""
+    found: dict[str, Any] = asdict(drawn)
+    found["pictures"] = found.pop("stem")
     if drawn.num_frames and drawn.fps:
         found["duration_s"] = round(drawn.num_frames / drawn.fps, 3)
     return {name: value for name, value in found.items() if value is not None}

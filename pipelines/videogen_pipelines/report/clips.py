@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from videogen.storage import Storage
 from videogen_pipelines.committed import committed_ids, read_sidecars
-from videogen_pipelines.evaluation.sources import VERSION_DIGITS, FolderSource
+from videogen_pipelines.evaluation.sources import VERSION_DIGITS, open_source
 from videogen_pipelines.results import (
     has_results,
     read_outcomes,
@@ -72,11 +72,11 @@ def select_clips(storage: Storage, limit: int) -> Selection:
         limit: of more rows than that, so many evenly spaced ones are taken.
 
     Raises:
-        StorageError: the storage failed, or a record is damaged.
+        StorageError: there are no clips, the storage failed, or a record is damaged.
     """
     if storage.exists(FIRST_KEY):
         return _of_run(storage, limit)
-    source = FolderSource(storage)
+    source = open_source(storage)
     names = set(thin(source.ids, limit))
     clips = [
         ReportClip(clip.id, "done", key=clip.key, version=clip.version)

@@ -48,13 +48,15 @@ AXIS = "axis:"
 METRIC = "metric:"
 
 
-def values_of(clip: ReportClip, scores: ClipScores | None, pictures: str) -> dict[str, Any]:
+def values_of(
+    clip: ReportClip, scores: ClipScores | None, measured: Mapping[str, Any]
+) -> dict[str, Any]:
     """One row: what is not known is left out.
 
     Args:
-        pictures: what the keys of its pictures start with, below the report; "" for none.
+        measured: what its file says of itself; what the run says wins.
     """
-    values: dict[str, Any] = {"id": clip.id, "status": clip.status, "pictures": pictures}
+    values: dict[str, Any] = {**measured, "id": clip.id, "status": clip.status}
     known = {k: v for k, v in (scores.about if scores else {}).items() if v is not None}
     values |= known | {k: v for k, v in clip.request.items() if k in TEXTS or k in NUMBERS}
     if "seed" in values:

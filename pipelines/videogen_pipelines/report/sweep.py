@@ -12,9 +12,9 @@ from videogen_pipelines.report.clips import ReportClip
 ROW = "row"
 
 
-def point_of(clip: ReportClip) -> dict[str, Any]:
+def point_of(clip: ReportClip) -> dict[str, str]:
     """The value of every axis; {} for a clip of no sweep."""
-    return {name: _plain(value) for name, value in _said(clip).items() if name != ROW}
+    return {name: _written(value) for name, value in _said(clip).items() if name != ROW}
 
 
 def row_of(clip: ReportClip) -> str | None:
@@ -34,5 +34,8 @@ def _said(clip: ReportClip) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _plain(value: Any) -> str | int | float:
-    return value if isinstance(value, str | int | float) else json.dumps(value)
+def _written(value: Any) -> str:
+    """As people write it: 3.0 is "3"."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)

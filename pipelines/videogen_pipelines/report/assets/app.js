@@ -136,7 +136,6 @@
     vg.tables.a = await vg.openTable("a");
     if (sides.includes("b")) [vg.tables.b, vg.comparison] = await Promise.all([vg.openTable("b"), vg.load("comparison")]);
     addEventListener("hashchange", draw);
-    addEventListener("popstate", draw);
     addEventListener("keydown", onKey);
     vg.$("theme").addEventListener("click", turnTheme);
     vg.$("help").addEventListener("click", help);

@@ -110,14 +110,16 @@ vg.clip = (() => {
   }
 
   function curves(table, details, frames, seek, heads) {
-    const found = table.metrics.filter((metric) => details.curves[metric.name]);
-    if (!found.length) return null;
+    const known = table.metrics.filter((metric) => details.curves[metric.name]);
+    const isFlat = (metric) => { const [low, high] = vg.plot.extent(details.curves[metric.name].values); return low === high; };
+    const found = known.filter((metric) => !isFlat(metric)), flat = known.filter(isFlat);
+    if (!known.length) return null;
     const plots = found.map((metric) => {
       const plot = vg.plot.curve(details.curves[metric.name], { label: `${metric.name} per frame`, worst: metric.direction === "info" ? null : details.worst_frame[metric.name], frames, onpick: seek });
       heads.push(plot);
       return el("figure", { class: "panel" }, el("figcaption", { title: metric.about }, el("b", {}, metric.name), " ", el("span", { class: "dim" }, `${metric.unit} ${vg.arrow(metric.direction)}`)), plot);
     });
-    return el("section", {}, el("h2", {}, "Per frame"), el("p", { class: "hint" }, "Click a curve to go to that frame; the dashed line is the worst one."), el("div", { class: "panels" }, plots));
+    return el("section", {}, el("h2", {}, "Per frame"), el("p", { class: "hint" }, "Click a curve to go to that frame; the dashed line is the worst one."), el("div", { class: "panels" }, plots), flat.length ? el("p", { class: "hint" }, `The same at every frame: ${flat.map((metric) => metric.name).join(", ")}.`) : null);
   }
 
   function history(made) {

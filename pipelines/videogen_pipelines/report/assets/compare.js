@@ -5,18 +5,18 @@ vg.compare = (() => {
   const { el } = vg;
   const PAGE = 24;
 
-  // Pairs of rows: the same id, or else the same prompt and seed.
+  // Pairs of rows: the same id, or where no id is shared the same prompt and seed.
   function pairs(a, b) {
-    if (a.paired) return a.paired;
-    const byRequest = new Map();
-    for (let i = 0; i < b.count; i += 1) byRequest.set(`${b.get("prompt", i)}\n${b.get("seed", i)}`, i);
+    a.paired ??= matched(a, b, "id") ?? matched(a, b, "prompt", "seed") ?? [];
+    return a.paired;
+  }
+
+  function matched(a, b, ...names) {
+    const key = (table, row) => names.map((name) => table.get(name, row) ?? "").join("\n");
+    const rows = new Map(Array.from({ length: b.count }, (_, i) => [key(b, i), i]));
     const found = [];
-    for (let i = 0; i < a.count; i += 1) {
-      const other = b.rowOf(a.get("id", i)) ?? (a.get("prompt", i) === null ? undefined : byRequest.get(`${a.get("prompt", i)}\n${a.get("seed", i)}`));
-      if (other !== undefined) found.push([i, other]);
-    }
-    a.paired = found;
-    return found;
+    for (let i = 0; i < a.count; i += 1) if (rows.has(key(a, i))) found.push([i, rows.get(key(a, i))]);
+    return found.length ? found : null;
   }
 
   const name = (table) => table.run.uri.split("/").filter(Boolean).at(-1) ?? "run";

@@ -9,6 +9,7 @@ vg.gallery = (() => {
   // Playing: those in view, muted; or only the one under the pointer or focus.
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   let autoplay = (vg.remembered("autoplay") ?? (calm ? "no" : "yes")) === "yes";
+  let unfolded = false; // filters on a narrow screen
   const seen = new Set();
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) {
@@ -116,8 +117,14 @@ vg.gallery = (() => {
       event.currentTarget.setAttribute("aria-pressed", String(autoplay));
       for (const box of seen) if (autoplay) play(box); else stop(box);
     } }, "Play all");
-    return el("div", { class: "toolbar" }, el("div", { class: "row" }, search, states(table, query, go)),
-      el("div", { class: "row" }, el("label", {}, "Sort ", sorting), turn, adder(table, query, go), facets(table, query, go), moving));
+    const fold = el("button", { type: "button", class: "fold", "aria-expanded": String(unfolded), onclick: () => {
+      unfolded = !unfolded;
+      bar.classList.toggle("open", unfolded);
+      fold.setAttribute("aria-expanded", String(unfolded));
+    } }, "Filters");
+    const bar = el("div", { class: unfolded ? "toolbar open" : "toolbar" }, el("div", { class: "row" }, search, states(table, query, go)),
+      el("div", { class: "row" }, el("label", {}, "Sort ", sorting), turn, fold, el("div", { class: "folds" }, adder(table, query, go), facets(table, query, go)), moving));
+    return bar;
   }
 
   function states(table, query, go) {
@@ -166,8 +173,8 @@ vg.gallery = (() => {
   function pager(query, page, pages, go) {
     if (pages < 2) return null;
     const to = (number, text, name, off) => el("button", { type: "button", "data-page": name, disabled: off, "aria-label": name, onclick: () => go(number) }, text);
-    const select = el("select", { "aria-label": "Page", onchange: (event) => go(Number(event.target.value)) }, Array.from({ length: pages }, (_, i) => vg.option(String(i + 1), `${i + 1}`, String(page))));
-    return el("nav", { class: "pager", "aria-label": "Pages of clips" }, to(1, "«", "first page", page === 1), to(page - 1, "‹ Previous", "previous page", page === 1), select, `of ${pages.toLocaleString("en")}`, to(page + 1, "Next ›", "next page", page === pages), to(pages, "»", "last page", page === pages));
+    const number = el("input", { type: "number", min: 1, max: pages, value: page, "aria-label": "Page", onchange: (event) => go(Math.min(pages, Math.max(1, Number(event.target.value) || 1))) });
+    return el("nav", { class: "pager", "aria-label": "Pages of clips" }, to(1, "«", "first page", page === 1), to(page - 1, "‹ Previous", "previous page", page === 1), number, `of ${pages.toLocaleString("en")}`, to(page + 1, "Next ›", "next page", page === pages), to(pages, "»", "last page", page === pages));
   }
 
   function results(table, query, rows) {

@@ -85,7 +85,7 @@ vg.plot = (() => {
 
   // A curve per frame; `onpick(frame)` is told of a click; `.at(frame)` moves the playhead.
   function curve({ step, values }, { label, worst, frames, onpick }) {
-    const width = 320, height = 84, bottom = 66, left = 4;
+    const width = 320, height = 84, bottom = 66, left = 40;
     const [low, high] = padded(extent(values));
     const x = scale(0, Math.max(1, frames - 1), left, width - 4);
     const y = scale(low, high, bottom - 4, 10);
@@ -94,9 +94,9 @@ vg.plot = (() => {
     const marker = worst !== null && worst !== undefined
       ? [svg("line", { x1: x(worst), x2: x(worst), y1: 4, y2: bottom, class: "worst" }), svg("title", {}, `worst at frame ${worst}`)] : null;
     const plot = frame(width, height, label,
-      svg("line", { x1: 0, x2: width, y1: bottom, y2: bottom, class: "axis" }),
-      svg("text", { x: left, y: 9, class: "tick" }, vg.number(high)),
-      svg("text", { x: left, y: bottom - 3, class: "tick" }, vg.number(low)),
+      svg("line", { x1: left, x2: width, y1: bottom, y2: bottom, class: "axis" }),
+      svg("text", { x: left - 6, y: 13, class: "tick", "text-anchor": "end" }, vg.number(high)),
+      svg("text", { x: left - 6, y: bottom - 1, class: "tick", "text-anchor": "end" }, vg.number(low)),
       marker, line(values, at, y, "main"), head,
       xAxis(x, [0, Math.max(1, frames - 1)], bottom, (v) => `${v}`));
     if (onpick) {
@@ -113,18 +113,18 @@ vg.plot = (() => {
 
   // The middle and the tails of many clips over the parts of their length.
   function band({ p10, p50, p90 }, { label, start = "start", end = "end" }) {
-    const width = 320, height = 84, bottom = 66;
+    const width = 320, height = 84, bottom = 66, left = 40;
     const [low, high] = padded(extent([...p10, ...p90]));
-    const x = scale(0, p50.length - 1, 4, width - 4);
+    const x = scale(0, p50.length - 1, left, width - 4);
     const y = scale(low, high, bottom - 4, 10);
     const known = p10.map((v, i) => i).filter((i) => p10[i] !== null && p90[i] !== null);
     const area = known.length > 1
       ? svg("path", { class: "area", d: `${d(known.map((i) => [x(i), y(p90[i])]))}L${d([...known].reverse().map((i) => [x(i), y(p10[i])])).slice(1)}Z` }) : null;
     return frame(width, height, label, area, line(p50, x, y, "main"),
-      svg("line", { x1: 0, x2: width, y1: bottom, y2: bottom, class: "axis" }),
-      svg("text", { x: 4, y: 9, class: "tick" }, vg.number(high)),
-      svg("text", { x: 4, y: bottom - 3, class: "tick" }, vg.number(low)),
-      svg("text", { x: 4, y: height - 4, class: "tick" }, start),
+      svg("line", { x1: left, x2: width, y1: bottom, y2: bottom, class: "axis" }),
+      svg("text", { x: left - 6, y: 13, class: "tick", "text-anchor": "end" }, vg.number(high)),
+      svg("text", { x: left - 6, y: bottom - 1, class: "tick", "text-anchor": "end" }, vg.number(low)),
+      svg("text", { x: left, y: height - 4, class: "tick" }, start),
       svg("text", { x: width - 4, y: height - 4, class: "tick", "text-anchor": "end" }, end));
   }
 
@@ -143,9 +143,12 @@ vg.plot = (() => {
 
   const widened = ([low, high]) => { const by = (high - low) * 0.06 || Math.abs(low) * 0.05 || 0.5; return [low - by, high + by]; };
 
+  // As wide as the page, so that text stays readable on a telephone.
+  const room = () => Math.max(300, Math.min(560, document.documentElement.clientWidth - 60));
+
   // Points `[{x, y, title, href}]`; those in `path` are joined in order, each with its `text`.
   function scatter(points, { label, xlabel, ylabel, path = [] }) {
-    const width = 560, height = 330;
+    const width = room(), height = Math.round(width * 0.6);
     const box = { left: 52, right: width - 14, top: 24, bottom: height - 42 };
     const all = [...points, ...path];
     const { x, y, lines } = axes(box, widened(padded(extent(all.map((p) => p.x)))), widened(padded(extent(all.map((p) => p.y)))), { xlabel, ylabel });
@@ -177,10 +180,10 @@ vg.plot = (() => {
 
   // Bars `[{name, value, text}]`, longest to the right edge.
   function bars(items, label) {
-    const width = 560, row = 30, left = 96;
+    const width = room(), row = 30, left = 70;
     const most = Math.max(...items.map((item) => item.value), 1e-12);
     return frame(width, items.length * row + 4, label, items.map((item, i) => {
-      const length = Math.max(1, (item.value / most) * (width - left - 150));
+      const length = Math.max(1, (item.value / most) * (width - left - 190));
       return [
         svg("text", { x: left - 8, y: i * row + 20, class: "name", "text-anchor": "end" }, item.name),
         svg("rect", { x: left, y: i * row + 6, width: length, height: 19, rx: 2, class: "bar" }),

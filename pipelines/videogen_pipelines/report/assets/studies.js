@@ -40,7 +40,7 @@ vg.studies = (() => {
     x.querySelector('option[value="order"]')?.remove();
     y.querySelector('option[value="order"]')?.remove();
     draw();
-    return el("section", { class: "panel" }, el("header", {}, el("h2", {}, "One against another")), el("div", { class: "row" }, el("label", {}, "Up ", y), el("label", {}, "Across ", x)), place);
+    return el("section", { class: "panel wide" }, el("h2", {}, "One against another"), el("div", { class: "row" }, el("label", {}, "Up ", y), el("label", {}, "Across ", x)), place);
   }
 
   const FAMILIES = { coherence: "Coherence", flicker: "Flicker", motion: "Motion", cut: "Cuts", seam: "Seams", consistency: "Consistency", drift: "Drift", frame: "Frame quality", text: "Adherence to the prompt", vbench: "VBench" };
@@ -71,15 +71,16 @@ vg.studies = (() => {
     if (!total) { main.replaceChildren(...page("Cost", null, el("p", { class: "note" }, "No clip says what it took."))); return; }
     const clips = run?.done || table.count;
     const items = sums.map(([name, s]) => ({ name, value: s, text: `${vg.seconds(s)} · ${Math.round((100 * s) / total)} % · ${vg.seconds(s / clips)} a clip` }));
-    const each = [["gpu_s", "Device time of a clip (s)"], ["denoise_s", "Denoising of a clip (s)"], ["bytes", "File size (bytes)"], ["attempts", "Attempts"]].filter(([name]) => table.has(name)).map(([name, text]) => {
+    const each = [["gpu_s", "Device time of a clip (s)"], ["denoise_s", "Denoising of a clip (s)"], ["bytes", "File size (bytes)"], ["attempts", "Attempts"]].filter(([name]) => varies(table, name)).map(([name, text]) => {
       const pick = (low, high, last) => vg.go("", { q: `${name}>=${trim(low)} ${name}${last ? "<=" : "<"}${trim(high)}`, sort: name, dir: "desc" });
       const values = table.column(name);
       return el("article", { class: "panel" }, el("h3", {}, text), vg.plot.histogram(values, { label: `Distribution of ${text}`, onpick: pick }));
     });
-    const numbers = run ? vg.terms([["Device time", vg.seconds(run.gpu_s)], ["Lost to failed attempts", run.lost_gpu_s ? vg.seconds(run.lost_gpu_s) : null], ["Cost", run.cost ? vg.number(run.cost) : null], ["Video made", vg.seconds(run.video_s)], ["Stored", vg.bytes(run.bytes)], ["Retries", run.retries ? vg.number(run.retries) : null]]) : null;
+    const numbers = run ? vg.terms([["Device time", run.gpu_s ? vg.seconds(run.gpu_s) : null], ["Lost to failed attempts", run.lost_gpu_s ? vg.seconds(run.lost_gpu_s) : null], ["Cost", run.cost ? vg.number(run.cost) : null], ["Video made", vg.seconds(run.video_s)], ["Stored", vg.bytes(run.bytes)], ["Retries", run.retries ? vg.number(run.retries) : null]]) : null;
     main.replaceChildren(...page("Cost", "Seconds by stage over all clips; stages of different clips overlap in time.", el("section", { class: "panel wide" }, vg.plot.bars(items, "Seconds by stage")), numbers, el("section", {}, el("h2", {}, "Clip by clip"), el("div", { class: "panels" }, each)), progress(table)));
   }
 
+  const varies = (table, name) => { const [low, high] = table.has(name) ? vg.plot.extent(table.column(name)) : [0, 0]; return high > low; };
   const sum = (values) => values.reduce((all, v) => all + (Number.isNaN(v) ? 0 : v), 0);
 
   // How many clips were there when.
