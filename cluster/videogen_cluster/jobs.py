@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from videogen.storage.temporary import temporary_folder
 from videogen_cluster.session import ClusterError
 
 ADDRESS_KEY = "videogen_address"
@@ -104,10 +104,10 @@ class Jobs:
         Raises:
             ClusterError: the id was used before, or the cluster refuses the job.
         """
-        with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
+        with temporary_folder() as folder:
             environment: dict[str, Any] = {"env_vars": dict(request.environment or {})}
             if request.packages:
-                environment["py_modules"] = _staged(request.packages, Path(folder))
+                environment["py_modules"] = _staged(request.packages, folder)
             with _one_sentence(self.address):
                 self._client.submit_job(
                     entrypoint=request.entrypoint,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from videogen.errors import StorageError
 from videogen.requests import ClipRequest
 from videogen.storage import Storage
+from videogen.storage.temporary import temporary_folder
 from videogen_pipelines.committed import committed_ids, read_sidecars
 from videogen_pipelines.keys import clip_key
 from videogen_pipelines.ledger import SCHEMA as LEDGER_SCHEMA
@@ -227,8 +227,8 @@ class ResultsWriter:
             StorageError: the storage failed.
         """
         parts = 0
-        with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
-            errors_path = Path(folder) / ERRORS_KEY
+        with temporary_folder() as folder:
+            errors_path = folder / ERRORS_KEY
             with errors_path.open("w", encoding="utf-8") as errors:
                 rows = iter(rows)
                 while (first := next(rows, None)) is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Protocol
 
 from videogen.errors import StorageError
 from videogen.storage.counters import StorageCounters
+from videogen.storage.temporary import temporary_folder
 
 MAX_KEY_BYTES = 1024  # of S3
 MAX_PART_BYTES = 255  # of ext4, xfs, APFS
@@ -212,7 +212,7 @@ def local_copy(storage: Storage, key: str) -> Iterator[Path]:
     if path is not None:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
-        download = Path(folder) / key.rpartition("/")[2]
+    with temporary_folder() as folder:
+        download = folder / key.rpartition("/")[2]
         storage.download(key, download)
         yield download

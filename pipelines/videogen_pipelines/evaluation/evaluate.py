@@ -6,19 +6,18 @@ It keeps nothing that storage does not have: kill it and the same command contin
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
 from rich.console import Console
 
 from videogen.storage import Storage
+from videogen.storage.temporary import temporary_folder
 from videogen_cluster.listener import Listener
 from videogen_cluster.scheduler import Completed, DeadLettered
 from videogen_pipelines.config import RunConfig
@@ -163,8 +162,8 @@ def aggregate(job: EvaluationJob, failures: Mapping[str, str]) -> dict[str, Any]
     numbers = MetricSummary(job.evaluator.metrics)
     points = PointSummaries(job.evaluator.metrics, grid)
     counts = {"scored": 0, "failed": 0, "missing": 0}
-    with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
-        path = Path(folder) / "clips.parquet"
+    with temporary_folder() as folder:
+        path = folder / "clips.parquet"
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for batch in _batches(_scored(job, failures)):
                 rows = [row_of(scored) for scored in batch]

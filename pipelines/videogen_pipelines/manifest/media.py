@@ -7,7 +7,6 @@ clip, and one that changes during a run is noticed by the rank that reads it.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from videogen.config import shown
 from videogen.errors import MediaError
 from videogen.requests import FieldProblem
 from videogen.storage import MissingKeyError, is_remote, open_parent
+from videogen.storage.temporary import temporary_folder
 
 Kind = Literal["image", "video"]
 DIGESTS = ("image_sha256", "video_sha256")
@@ -117,8 +117,8 @@ def media_file(address: str) -> Iterator[Path]:
         yield Path(address)
         return
     storage, key = open_parent(address)
-    with tempfile.TemporaryDirectory(prefix="videogen-") as folder:
-        path = Path(folder) / Path(key).name
+    with temporary_folder() as folder:
+        path = folder / Path(key).name
         storage.download(key, path)
         yield path
 
