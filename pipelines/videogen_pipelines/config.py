@@ -141,7 +141,7 @@ class EvaluateSection(_Section):
     size: Annotated[int, Field(ge=32, le=1024)] = 128
     """Shorter side in pixels that frames are brought to; scores of other sizes do not compare."""
     weights: dict[str, str] = {}
-    """Local folders of pretrained networks by kind: clip, dinov2, dino."""
+    """Local folders of pretrained networks by kind: clip, dinov2, dino, raft."""
     device: Annotated[str, Field(min_length=1)] = "cpu"
     """Where those networks run."""
     during: bool = False
