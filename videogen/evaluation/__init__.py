@@ -1,7 +1,6 @@
 """How coherent a clip is over time: metrics without weights, streaming, and what they are worth.
 
-metrics = Evaluator().evaluate(frames, fps=12)      # uint8 `t h w c`
-metrics.values()["coherence.score"]
+`Evaluator().evaluate(frames, fps=12).values()["coherence.score"]`, frames uint8 `t h w c`.
 """
 
 from videogen.evaluation.evaluator import ClipEvaluation, Evaluator
