@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from videogen.models.cost import clip_flops, num_tokens
+from videogen.models.cost import decode_flops, forward_flops, num_tokens
 from videogen.models.spec import ModelSpec
 from videogen_pipelines.plan import ClipShape, Plan
+from videogen_pipelines.stretches import stretches_of
 
 # Convolutions and attention of small models reach about this share of a large matrix product's
 # speed (measured with the default model on a CPU: 0.36 to 0.52, more for larger clips).
@@ -20,7 +21,8 @@ _SIDE, _REPEATS = 1024, 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan costs; `seconds` and `bytes` are estimates, `tokens` is exact."""
+    """What a plan costs; `seconds` and `bytes` are estimates, `tokens` counts what goes
+    through the model."""
 
     tokens: int
     flops: int
@@ -54,16 +56,21 @@ def _time_product(matrix: torch.Tensor) -> float:
 
 
 def _flops(shape: ClipShape, spec: ModelSpec) -> int:
-    return clip_flops(
-        spec.dit,
-        spec.vae,
-        spec.latent_shape(shape.num_frames, shape.height, shape.width),
-        num_text_tokens=spec.text.max_tokens,
-        num_inference_steps=shape.evaluations,
-        guided=False,
+    """Operations of the model for every stretch at every step, and of decoding every frame once."""
+    c, t, h, w = spec.latent_shape(shape.num_frames, shape.height, shape.width)
+    num_text_tokens = spec.text.max_tokens
+    per_evaluation = sum(
+        count * forward_flops(spec.dit, (c, length, h, w), num_text_tokens).total
+        for length, count in stretches_of(shape, spec).items()
     )
+    return int(per_evaluation * shape.evaluations) + decode_flops(spec.vae, (c, t, h, w))
 
 
 def _tokens(shape: ClipShape, spec: ModelSpec) -> int:
-    latents = spec.latent_shape(shape.num_frames, shape.height, shape.width)
-    return num_tokens(spec.dit, latents) * shape.evaluations
+    """Tokens through the model, those that are given again and again included."""
+    c, _, h, w = spec.latent_shape(shape.num_frames, shape.height, shape.width)
+    per_evaluation = sum(
+        count * num_tokens(spec.dit, (c, length, h, w))
+        for length, count in stretches_of(shape, spec).items()
+    )
+    return int(per_evaluation * shape.evaluations)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from videogen.requests import ClipRequest, clip_id
+from videogen.requests import ClipRequest, Extension, clip_id
 from videogen_pipelines.manifest import InvalidRow
 
 
@@ -20,6 +20,12 @@ class ClipShape:
     width: int
     evaluations: int
     is_guided: bool = True
+    extension: Extension = "auto"
+    chunk_frames: int | None = None
+    context_frames: int | None = None
+    async_steps: int = 0
+    has_start: bool = False
+    loop: bool = False
 
     @classmethod
     def of(cls, request: ClipRequest) -> ClipShape:
@@ -31,7 +37,18 @@ class ClipShape:
             request.width,
             request.num_inference_steps * per_step * (1 + is_guided),
             is_guided,
+            request.extension,
+            request.chunk_frames,
+            request.context_frames,
+            request.async_steps,
+            request.image is not None or request.video is not None,
+            request.loop,
         )
+
+    @property
+    def num_steps(self) -> int:
+        """Evaluations of each half of guidance."""
+        return max(1, self.evaluations // (1 + self.is_guided))
 
     @property
     def num_pixels(self) -> int:

@@ -86,6 +86,12 @@ class RowIndex:
             request.num_inference_steps,
             request.guidance_scale,
             request.sampler,
+            request.extension,
+            request.chunk_frames,
+            request.context_frames,
+            request.async_steps,
+            request.image is not None or request.video is not None,
+            request.loop,
         )
         number = self._known_traits.get(traits)
         if number is None:

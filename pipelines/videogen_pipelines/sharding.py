@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from videogen_pipelines.inputs import ManifestInputs
 from videogen_pipelines.manifest import InvalidRow
 from videogen_pipelines.model_summary import DTYPES
 from videogen_pipelines.plan import ClipShape
+from videogen_pipelines.stretches import stretches_of
 
 _UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30}
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]+)")
@@ -103,7 +104,12 @@ def clips_of_size(spec: ModelSpec, count: int, said: Mapping[str, Any]) -> Clips
 
 
 def clip_demand(spec: ModelSpec, kind: ClipKind, dtype: torch.dtype) -> ClipDemand:
-    """What one clip asks of a gang; a pretrained text encoder is not counted."""
+    """What one clip asks of a gang; a pretrained text encoder is not counted.
+
+    A clip that is made in stretches counts as one of the longest of them, with as many more steps
+    as there is more to denoise; of its decoding, only that of one stretch is counted.
+    """
+    kind = _one_stretch(spec, kind)
     parameters = count_parameters(spec)
     return ClipDemand(
         dit=spec.dit,
@@ -118,6 +124,20 @@ def clip_demand(spec: ModelSpec, kind: ClipKind, dtype: torch.dtype) -> ClipDema
         num_dit_parameters=parameters.dit,
         num_vae_parameters=parameters.vae,
         num_text_parameters=parameters.text or 0,
+    )
+
+
+def _one_stretch(spec: ModelSpec, kind: ClipKind) -> ClipKind:
+    shape = ClipShape(kind.num_frames, kind.height, kind.width, 1, is_guided=False)
+    counts = stretches_of(shape, spec)
+    longest = max(counts)
+    if sum(counts.values()) == 1:
+        return kind
+    share = sum(length * count for length, count in counts.items()) / longest
+    return dataclasses.replace(
+        kind,
+        num_frames=spec.vae.frames(longest),
+        num_inference_steps=ceil(kind.num_inference_steps * share),
     )
 
 

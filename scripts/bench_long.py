@@ -1,0 +1,183 @@
+"""Memory and time of long clips against short ones, as `videogen generate` makes them.
+
+    python scripts/bench_long.py --folder /tmp/long --rows 10 --frames 61 1201
+
+Makes `--rows` clips of each length, one gang on one core, and measures
+
+- memory: the most resident memory that the rank ever had (VmHWM of its process);
+- time: seconds of denoising, decoding and encoding per frame, from the clips' sidecars, and the
+  seconds of the whole run per frame.
+
+It may be killed and started again: clips go on where they were, and what was measured is kept in
+the folder. `--limit-s` ends it by itself after so long. Ends with 1 if the longest clips take more
+than 1.15 times the memory, or 1.1 times the time per frame, of the shortest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MAX_MEMORY, MAX_TIME = 1.15, 1.1
+MIB = 2**20
+_POLL_S = 0.2
+
+
+@dataclass
+class Measured:
+    """What clips of one length took so far; `wall_s` without loading the model."""
+
+    num_frames: int
+    rows: int
+    peak_bytes: int = 0
+    wall_s: float = 0.0
+    is_complete: bool = False
+    denoise_s: float = 0.0
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+
+    @property
+    def frames_made(self) -> int:
+        return self.rows * self.num_frames
+
+    @property
+    def rank_s_per_frame(self) -> float:
+        return (self.denoise_s + self.decode_s) / self.frames_made
+
+    @property
+    def wall_s_per_frame(self) -> float:
+        return self.wall_s / self.frames_made
+
+
+def main() -> int:
+    """Measure, report, and say whether the limits hold."""
+    options = _options()
+    deadline = time.monotonic() + options.limit_s
+    options.folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for num_frames in options.frames:
+        measured = measure(options, num_frames, deadline)
+        found.append(measured)
+        if not measured.is_complete:
+            print(f"stopped after {options.limit_s:g} s; the same command goes on")
+            return 1
+    return report(found)
+
+
+def measure(options: argparse.Namespace, num_frames: int, deadline: float) -> Measured:
+    """Make the clips of one length, or what is left of them."""
+    notes = options.folder / f"frames-{num_frames}.json"
+    measured = Measured(num_frames, options.rows)
+    if notes.exists():
+        measured = Measured(**json.loads(notes.read_text()))
+    if not measured.is_complete:
+        _run(options, measured, deadline, notes)
+    return measured
+
+
+def report(found: list[Measured]) -> int:
+    """Print a table; 1 if a limit is exceeded."""
+    print("frames  clips  peak MiB  rank s/frame  (denoise  decode  encode)  run s/frame")
+    for each in found:
+        parts = (each.denoise_s, each.decode_s, each.encode_s)
+        shares = "".join(f"{seconds / each.frames_made:9.4f}" for seconds in parts)
+        print(
+            f"{each.num_frames:6d} {each.rows:6d} {each.peak_bytes / MIB:9.0f}"
+            f" {each.rank_s_per_frame:13.4f} {shares} {each.wall_s_per_frame:13.4f}"
+        )
+    first, last = found[0], found[-1]
+    ratios = {
+        "memory": (last.peak_bytes / first.peak_bytes, MAX_MEMORY),
+        "time": (last.rank_s_per_frame / first.rank_s_per_frame, MAX_TIME),
+    }
+    for name, (ratio, limit) in ratios.items():
+        print(f"{name}: {ratio:.3f} times that of {first.num_frames} frames, at most {limit}")
+    return int(any(ratio > limit for ratio, limit in ratios.values()))
+
+
+def _run(options: argparse.Namespace, measured: Measured, deadline: float, notes: Path) -> None:
+    out = options.folder / f"out-{measured.num_frames}"
+    started_before = set(out.glob("meta/*/*.json"))
+    program = subprocess.Popen(_command(options, measured, out), start_new_session=True)
+    ready_at = None
+    while program.poll() is None:
+        for rank in _ranks_below(program.pid):
+            ready_at = ready_at or time.monotonic()
+            measured.peak_bytes = max(measured.peak_bytes, _peak_bytes(rank))
+        if time.monotonic() > deadline:
+            os.killpg(program.pid, signal.SIGTERM)
+            deadline = float("inf")  # it ends by itself now
+        time.sleep(_POLL_S)
+    measured.wall_s += time.monotonic() - (ready_at or time.monotonic())
+    sidecars = set(out.glob("meta/*/*.json"))
+    for path in sidecars - started_before:
+        timings = json.loads(path.read_text())["timings"]
+        measured.denoise_s += timings["denoise_s"]
+        measured.decode_s += timings["decode_s"]
+        measured.encode_s += timings["encode_s"]
+    measured.is_complete = len(sidecars) == measured.rows
+    notes.write_text(json.dumps(asdict(measured)))
+
+
+def _command(options: argparse.Namespace, measured: Measured, out: Path) -> list[str]:
+    manifest = options.folder / f"rows-{measured.num_frames}.jsonl"
+    row = {"prompt": "a red circle moves right", "num_frames": measured.num_frames}
+    rows = [json.dumps({"id": f"clip-{n}", "seed": n, **row}) for n in range(measured.rows)]
+    manifest.write_text("\n".join(rows) + "\n")
+    command = [sys.executable, "-m", "videogen_pipelines", "generate", str(manifest)]
+    settings = ["cluster.cpus_per_rank=1", "output.contact_sheet=false", *options.set]
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    return [*command, "--out", str(out), "--gangs", "1", "--model", options.model, *overrides]
+
+
+def _ranks_below(root: int) -> list[int]:
+    """Processes of ranks that `root` or what it started has started."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # gone since it was listed
+        parents[int(folder.name)] = int(fields[1])
+    family = [root]
+    for pid in family:
+        family += [child for child, parent in parents.items() if parent == pid]
+    return [pid for pid in family if _title(pid).startswith("ray::Rank")]
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def _peak_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    peak = next((line for line in lines if line.startswith("VmHWM:")), "VmHWM: 0 kB")
+    return int(peak.split()[1]) * 1024
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=10)
+    parser.add_argument("--frames", type=int, nargs="+", default=[61, 1201])
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--set", action="append", default=[], help="a value of the configuration")
+    parser.add_argument("--limit-s", type=float, default=float("inf"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
