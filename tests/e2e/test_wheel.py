@@ -28,6 +28,10 @@ PACKAGES = {
     "videogen_cluster": ROOT / "cluster" / "videogen_cluster",
     "videogen_pipelines": ROOT / "pipelines" / "videogen_pipelines",
 }
+ASSETS = (
+    PACKAGES["videogen"] / "assets",
+    PACKAGES["videogen_pipelines"] / "report" / "assets",
+)
 SHADOW = 'raise ImportError("the package of the user\'s own folder was imported instead of ours")\n'
 
 
@@ -117,7 +121,7 @@ def test_a_clip_is_made_on_workers_that_see_the_users_packages(
 
 
 def _is_asset(path: Path) -> bool:
-    return path.is_file() and path.is_relative_to(PACKAGES["videogen"] / "assets")
+    return path.is_file() and any(path.is_relative_to(folder) for folder in ASSETS)
 
 
 def _run(command: Sequence[str | Path], cwd: Path | None = None) -> str:

@@ -12,7 +12,7 @@ from videogen.models.weights import load_model
 from videogen.requests import SAMPLERS
 from videogen_pipelines.config import load_run_config
 
-SECTIONS = "schema, model, sampling, output, cluster"
+SECTIONS = "schema, model, sampling, output, cluster, evaluate"
 
 # YAML and overrides -> the whole message, FILE standing for the path.
 CONFIGS = {
@@ -43,9 +43,9 @@ CONFIGS = {
         "videogen that reads this one.",
     ),
     "an unknown section": (
-        "schema: 1\nevaluate: {}\n",
+        "schema: 1\nevaluation: {}\n",
         [],
-        f"FILE: evaluate: unknown field, expected one of {SECTIONS}",
+        f"FILE: evaluation: unknown field, expected one of {SECTIONS}. Did you mean 'evaluate'?",
     ),
     "a misspelt key": (
         "schema: 1\ncluster: {gang: {seq_degre: 2}}\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,18 @@ from videogen_pipelines.manifest import iter_requests, validate_manifest
 from videogen_pipelines.manifest.strict_json import parse_json
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-NAMES = ("prompts.jsonl", "prompts.csv", "prompts.txt")
+NAMES = ("prompts.jsonl", "prompts.csv", "prompts.txt", "long.jsonl")
+OF_LONG_CLIPS = {
+    "extension",
+    "chunk_frames",
+    "context_frames",
+    "context_noise",
+    "async_steps",
+    "anchor",
+    "prompts",
+    "loop",
+}
+OF_OWN_MEDIA = {"image", "image_sha256", "video", "video_sha256"}
 
 
 def requests(name: str) -> list[ClipRequest]:
@@ -22,8 +34,12 @@ def requests(name: str) -> list[ClipRequest]:
     return [item for item in items if isinstance(item, ClipRequest)]
 
 
+def read_rows(name: str) -> list[dict[str, Any]]:
+    return [parse_json(line) for line in (EXAMPLES / name).read_text().splitlines()]
+
+
 def test_all_examples_are_tried_here() -> None:
-    assert sorted(path.name for path in EXAMPLES.glob("prompts.*")) == sorted(NAMES)
+    assert sorted(path.name for path in EXAMPLES.iterdir()) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -43,10 +59,16 @@ def test_prompts_say_everything_in_words_the_default_model_knows(name: str) -> N
         assert said["background"] in world.backgrounds, request.prompt
 
 
+def test_the_example_of_long_clips_shows_all_that_is_theirs_alone() -> None:
+    assert {name for row in read_rows("long.jsonl") for name in row} >= OF_LONG_CLIPS
+    assert all(request.num_frames > 33 for request in requests("long.jsonl"))
+
+
 def test_the_main_example_shows_every_field_and_every_sampler() -> None:
-    rows = [parse_json(line) for line in (EXAMPLES / "prompts.jsonl").read_text().splitlines()]
+    rows = read_rows("prompts.jsonl")
     assert len(rows) >= 12
-    assert {name for row in rows for name in row} == set(ClipRequest.model_fields)
+    shown = {name for row in rows for name in row}
+    assert shown == set(ClipRequest.model_fields) - OF_LONG_CLIPS - OF_OWN_MEDIA
     assert {request.sampler for request in requests("prompts.jsonl")} == set(SAMPLERS)
     assert {request.num_frames for request in requests("prompts.jsonl")} == {9, 17, 33}
     assert any("id" not in row for row in rows)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from videogen.defaults import SAMPLER_VERSION
 from videogen.media import write_video
 from videogen.requests import ClipRequest, clip_id
 from videogen.storage import LocalStorage
@@ -42,8 +43,8 @@ def out(tmp_path: Path) -> Path:
                 guidance_scale=3.0,
                 sampler="euler",
             )
-            name_of_pixels = clip_id(request, MODEL.digest, "1")
-            provenance = Provenance(request, name_of_pixels, MODEL, "1")
+            name_of_pixels = clip_id(request, MODEL.digest, SAMPLER_VERSION)
+            provenance = Provenance(request, name_of_pixels, MODEL, SAMPLER_VERSION)
             path = tmp_path / f"{name}.mp4"
             frames = [np.full((5, 32, 48, 3), 200, np.uint8)]
             write_video(path, frames, fps=8.0, metadata=provenance.container_metadata())
