@@ -42,18 +42,16 @@ class Measured:
     denoise_s: float = 0.0
     decode_s: float = 0.0
     encode_s: float = 0.0
-
-    @property
-    def frames_made(self) -> int:
-        return self.rows * self.num_frames
+    frames_timed: float = 0.0
+    """Those whose seconds are in the sidecars: not what a killed run made of a clip."""
 
     @property
     def rank_s_per_frame(self) -> float:
-        return (self.denoise_s + self.decode_s) / self.frames_made
+        return (self.denoise_s + self.decode_s) / self.frames_timed
 
     @property
     def wall_s_per_frame(self) -> float:
-        return self.wall_s / self.frames_made
+        return self.wall_s / (self.rows * self.num_frames)
 
 
 def main() -> int:
@@ -87,7 +85,7 @@ def report(found: list[Measured]) -> int:
     print("frames  clips  peak MiB  rank s/frame  (denoise  decode  encode)  run s/frame")
     for each in found:
         parts = (each.denoise_s, each.decode_s, each.encode_s)
-        shares = "".join(f"{seconds / each.frames_made:9.4f}" for seconds in parts)
+        shares = "".join(f"{seconds / each.frames_timed:9.4f}" for seconds in parts)
         print(
             f"{each.num_frames:6d} {each.rows:6d} {each.peak_bytes / MIB:9.0f}"
             f" {each.rank_s_per_frame:13.4f} {shares} {each.wall_s_per_frame:13.4f}"
@@ -118,7 +116,9 @@ def _run(options: argparse.Namespace, measured: Measured, deadline: float, notes
     measured.wall_s += time.monotonic() - (ready_at or time.monotonic())
     sidecars = set(out.glob("meta/*/*.json"))
     for path in sidecars - started_before:
-        timings = json.loads(path.read_text())["timings"]
+        sidecar = json.loads(path.read_text())
+        timings, chunks = sidecar["timings"], sidecar["chunks"] or {"count": 1, "resumed": 0}
+        measured.frames_timed += sidecar["frames"] * (1 - chunks["resumed"] / chunks["count"])
         measured.denoise_s += timings["denoise_s"]
         measured.decode_s += timings["decode_s"]
         measured.encode_s += timings["encode_s"]
@@ -169,7 +169,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=10)
     parser.add_argument("--frames", type=int, nargs="+", default=[61, 1201])
