@@ -1,4 +1,4 @@
-"""A small run that is ready to be shown: clips that move, a failure, a row not made, scores."""
+"""A small run that is ready to be shown: clips that move, failures, scores."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def moving_square(request: ClipRequest, shift: int = 2) -> np.ndarray:
 def make_run(
     folder: Path, requests: list[ClipRequest], failed: dict[str, str] | None = None, shift: int = 2
 ) -> LocalStorage:
-    """Commit a clip for each request except the failed ones, and one row stays pending.
+    """Commit a clip for each request except the failed ones.
 
     Args:
         failed: id -> reason, of requests that have no clip.
@@ -82,7 +82,7 @@ def make_run(
     """
     storage = LocalStorage(folder)
     failed = failed or {}
-    record = RunRecord.of({"schema": 1}, "prompts.jsonl", "m" * 64, "tiny", MODEL.digest, 9)
+    record = RunRecord.of({"schema": 1}, "prompts.jsonl", "m" * 64, "tiny", MODEL.digest, len(requests))
     with RunDirectory(storage) as run:
         run.initialise(record)
         rows: list[ResultRow] = []

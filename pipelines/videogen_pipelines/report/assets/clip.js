@@ -41,26 +41,30 @@ vg.clip = (() => {
     return { video, seek, frameNow, counter, controls: el("div", { class: "controls" }, step(-1), step(1), rate, counter) };
   }
 
+  const isFlat = (details, { name }) => { const [low, high] = vg.plot.extent(details.curves[name].values); return low === high; };
+
   // Metrics in which this clip is among the worst of its run, the most telling first.
   function suspects(table, row, details) {
     return table.metrics
-      .filter((metric) => metric.direction !== "info" && details.worst_frame[metric.name] !== undefined)
-      .map((metric) => ({ metric, rank: table.badness(metric.name, row) ?? 0 }))
+      .filter((metric) => metric.direction !== "info" && details.curves[metric.name] && !isFlat(details, metric))
+      .map((metric) => ({ metric, rank: table.badness(metric.name, row) ?? 1 }))
+      .filter(({ rank }) => rank > 0)
       .sort((a, b) => b.rank - a.rank);
   }
 
   function worstFrames(table, row, details, fps, frames, seek) {
     const chosen = [];
-    for (const { metric, rank } of suspects(table, row, details)) {
+    for (const { metric } of suspects(table, row, details)) {
       const frame = details.worst_frame[metric.name];
       const near = chosen.find((other) => Math.abs(other.frame - frame) <= 1);
       if (near) near.names.push(metric.name);
-      else if (chosen.length < WORST) chosen.push({ frame, names: [metric.name], rank });
+      else if (chosen.length < WORST) chosen.push({ frame, names: [metric.name] });
     }
     if (!chosen.length) return null;
     const wanted = [];
     const figures = chosen.map(({ frame, names }) => {
-      const strip = [frame - 1, frame, frame + 1].filter((f) => f >= 0 && f < frames).map((f) => {
+      const first = Math.max(0, Math.min(frame - 1, frames - 3));
+      const strip = [first, first + 1, first + 2].filter((f) => f < frames).map((f) => {
         const canvas = el("canvas", { class: f === frame ? "here" : "", width: 16, height: 16, role: "img", "aria-label": `frame ${f}` });
         canvas.style.aspectRatio = `${table.get("width", row) ?? 1} / ${table.get("height", row) ?? 1}`;
         wanted.push({ frame: f, canvas });
@@ -69,7 +73,7 @@ vg.clip = (() => {
       const named = names.slice(0, 2).join(", ") + (names.length > 2 ? ` and ${names.length - 2} more` : "");
       return el("figure", {}, el("button", { type: "button", class: "strip", title: `Go to frame ${frame}`, onclick: () => seek(frame) }, strip), el("figcaption", { title: names.join(", ") }, el("b", {}, `Frame ${frame}`), ` worst in ${named}`));
     });
-    const section = el("section", {}, el("h2", {}, "Worst frames"), el("p", { class: "hint" }, "With the frame before and after; of the metrics in which this clip does worst within its run."), el("div", { class: "worst-frames" }, figures));
+    const section = el("section", {}, el("h2", {}, "Worst frames"), el("p", { class: "hint" }, "With their neighbours; of the metrics in which this clip does worst within its run."), el("div", { class: "worst-frames" }, figures));
     const src = table.video(row);
     if (src) grab(src, fps, wanted).catch(() => section.remove());
     return section;
@@ -111,8 +115,8 @@ vg.clip = (() => {
 
   function curves(table, details, frames, seek, heads) {
     const known = table.metrics.filter((metric) => details.curves[metric.name]);
-    const isFlat = (metric) => { const [low, high] = vg.plot.extent(details.curves[metric.name].values); return low === high; };
-    const found = known.filter((metric) => !isFlat(metric)), flat = known.filter(isFlat);
+    const flat = known.filter((metric) => isFlat(details, metric));
+    const found = known.filter((metric) => !flat.includes(metric));
     if (!known.length) return null;
     const plots = found.map((metric) => {
       const plot = vg.plot.curve(details.curves[metric.name], { label: `${metric.name} per frame`, worst: metric.direction === "info" ? null : details.worst_frame[metric.name], frames, onpick: seek });

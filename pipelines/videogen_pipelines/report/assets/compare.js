@@ -64,9 +64,8 @@ vg.compare = (() => {
     const pages = Math.max(1, Math.ceil(list.length / PAGE)), number = Math.min(pages, Math.max(1, Number(query.page) || 1));
     const go = (to) => { vg.go("compare", { ...query, page: String(to) }); };
     const pager = pages > 1 ? el("p", { class: "row" }, el("button", { type: "button", disabled: number === 1, onclick: () => go(number - 1) }, "‹ Previous"), `page ${number} of ${pages}`, el("button", { type: "button", disabled: number === pages, onclick: () => go(number + 1) }, "Next ›")) : null;
-    const together = el("button", { type: "button", onclick: () => { for (const video of main.querySelectorAll("video")) { video.currentTime = 0; video.play().catch(() => {}); } } }, "Start together");
     main.replaceChildren(...vg.studies.page("Comparison", null, vg.terms([["A", el("code", {}, a.run.uri)], ["B", el("code", {}, b.run.uri)]]), differences(vg.comparison, query),
-      el("section", {}, el("h2", {}, "Side by side"), el("div", { class: "row" }, el("span", { class: "dim" }, `${vg.plural(list.length, "pair")}${query.sort ? `, those that differ most in ${query.sort} first` : ""}`), together), list.length ? el("div", { class: "pairs" }, list.slice((number - 1) * PAGE, number * PAGE).map((each) => pair(a, b, each, query.sort))) : el("p", { class: "note" }, "No clip of one run has a partner in the other: neither ids nor prompts and seeds agree."), pager)));
+      el("section", {}, el("h2", {}, "Side by side"), el("div", { class: "row" }, el("span", { class: "dim" }, `${vg.plural(list.length, "pair")}${query.sort ? `, those that differ most in ${query.sort} first` : ""}`), vg.gallery.together(main)), list.length ? el("div", { class: "pairs" }, list.slice((number - 1) * PAGE, number * PAGE).map((each) => pair(a, b, each, query.sort))) : el("p", { class: "note" }, "No clip of one run has a partner in the other: neither ids nor prompts and seeds agree."), pager)));
   }
 
   return { show, name };

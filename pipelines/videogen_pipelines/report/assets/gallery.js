@@ -40,7 +40,7 @@ vg.gallery = (() => {
   }
 
   // The moving picture of a clip, for any page.
-  function media(table, row, { always = false } = {}) {
+  function media(table, row) {
     const src = table.video(row);
     const width = table.get("width", row) ?? 1, height = table.get("height", row) ?? 1;
     const box = el("div", { class: width < 160 ? "media small" : "media" });
@@ -49,7 +49,7 @@ vg.gallery = (() => {
     box.dataset.video = src;
     const poster = table.picture(row, "poster");
     if (poster) box.append(el("img", { src: poster, alt: "", loading: "lazy", decoding: "async" }));
-    if (always || src) watcher.observe(box);
+    watcher.observe(box);
     box.addEventListener("pointerenter", () => play(box));
     box.addEventListener("pointerleave", () => { if (!autoplay) stop(box); });
     return box;
@@ -207,5 +207,10 @@ vg.gallery = (() => {
     if (focused && focused !== "main") vg.$(focused)?.focus({ preventScroll: true });
   }
 
-  return { show, media, badges, href, card, choice, short, play, stop };
+  // A button that starts all clips of a page at their first frame.
+  const together = (main) => el("button", { type: "button", onclick: () => {
+    for (const video of main.querySelectorAll("video")) { video.currentTime = 0; video.play().catch(() => {}); }
+  } }, "Start together");
+
+  return { show, media, badges, href, choice, together };
 })();

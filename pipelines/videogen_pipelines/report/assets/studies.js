@@ -114,7 +114,7 @@ vg.studies = (() => {
     const fixed = others.map((axis) => ({ axis, words: sortedWords(table, axis), value: query[`at.${axis}`] ?? sortedWords(table, axis)[0] }));
     const controls = el("div", { class: "row" }, el("label", {}, "Across ", el("select", { id: "across", onchange: (event) => go({ x: event.target.value, page: "" }) }, axes.map((axis) => vg.option(axis, axis, across)))),
       fixed.map(({ axis, words, value }) => el("label", {}, `${axis} `, el("select", { "data-axis": axis, onchange: (event) => go({ [`at.${axis}`]: event.target.value }) }, words.map((word) => vg.option(word, word, value))))));
-    main.replaceChildren(...page("Sweep", `${axes.join(" × ")}: every row of the manifest at every point of the grid.`, controls, grid(table, across, fixed, query, go), responses(table, across, fixed), tradeoff(table, across, fixed)));
+    main.replaceChildren(...page("Sweep", `${axes.join(" × ")}: every row of the manifest at every point of the grid.`, controls, responses(table, across, fixed), tradeoff(table, across, fixed), grid(table, across, fixed, query, go, main)));
   }
 
   function sortedWords(table, axis) {
@@ -129,7 +129,7 @@ vg.studies = (() => {
     return found;
   }
 
-  function grid(table, across, fixed, query, go) {
+  function grid(table, across, fixed, query, go, main) {
     const values = sortedWords(table, across);
     const columns = values.map((value) => new Map(at(table, across, value, fixed).map((row) => [table.get("sweep_row", row) ?? table.get("prompt", row), row])));
     const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
@@ -140,7 +140,7 @@ vg.studies = (() => {
       return el("tr", {}, el("th", { scope: "row" }, el("span", { class: "prompt" }, table.get("prompt", one) ?? name), el("code", {}, table.get("seed", one) ? `seed ${table.get("seed", one)}` : name)), columns.map((column) => cell(table, column.get(name))));
     });
     const pager = pages > 1 ? el("p", { class: "row" }, el("button", { type: "button", disabled: number === 1, onclick: () => go({ page: String(number - 1) }) }, "‹ Previous"), `rows ${(number - 1) * size + 1} to ${Math.min(names.length, number * size)} of ${names.length}`, el("button", { type: "button", disabled: number === pages, onclick: () => go({ page: String(number + 1) }) }, "Next ›")) : null;
-    return el("section", {}, el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, across), values.map((value) => el("th", { scope: "col" }, value)))), el("tbody", {}, lines))), pager);
+    return el("section", {}, el("div", { class: "row" }, el("h2", {}, "Clips"), vg.gallery.together(main)), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, across), values.map((value) => el("th", { scope: "col" }, value)))), el("tbody", {}, lines))), pager);
   }
 
   function cell(table, row) {
