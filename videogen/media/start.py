@@ -42,7 +42,7 @@ def read_picture(path: str | Path, height: int, width: int) -> np.ndarray:
     with _opened(Path(path)) as picture:
         upright = ImageOps.exif_transpose(picture).convert("RGBA")
         shown = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright)
-        return np.asarray(_fitted(shown.convert("RGB"), height, width))[None]
+        return np.array(_fitted(shown.convert("RGB"), height, width))[None]
 
 
 def last_frames(path: str | Path, count: int, fps: float, height: int, width: int) -> np.ndarray:

@@ -78,6 +78,13 @@ def test_after_running_out_of_memory_halves_are_not_held_at_once():
         assert generator.halves is halves
 
 
+def test_the_first_rank_says_how_many_chunks_are_done():
+    assert ClipGang(Mesh(), torch.device("cpu")).agree_on(7) == 7
+    mesh: Any = Mesh()
+    mesh.gang = FakeGang(lambda row: row + 5)
+    assert ClipGang(mesh, torch.device("cpu")).agree_on(7) == 7
+
+
 def test_traffic_is_that_of_all_ranks_since_the_clip_began():
     gang = gang_with(lambda row: row)
     mesh: Any = gang._mesh
