@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 
 import cv2
 import numpy as np
@@ -36,7 +37,13 @@ class PairedScores:
             self._ssim.append(ssim(one, other))
 
     def finish(self) -> dict[str, Score]:
-        """`ref.psnr` in dB (over all pixels; equal clips get 100) and `ref.ssim`, with curves."""
+        """`ref.psnr` in dB (over all pixels; equal clips get 100) and `ref.ssim`, with curves.
+
+        Raises:
+            MediaError: there were no frames.
+        """
+        if not self._mse:
+            raise MediaError("paired clips: got no frames, expected at least one of each.")
         mse = np.array(self._mse)
         return {
             "ref.psnr": Score(float(_psnr(mse.mean())), _psnr(mse)),
@@ -47,11 +54,27 @@ class PairedScores:
 def compare_clips(
     frames: Iterable[np.ndarray], reference: Iterable[np.ndarray]
 ) -> dict[str, Score]:
-    """Score two clips that come in equal portions."""
+    """Score two clips that come in portions of any size, frame by frame.
+
+    Raises:
+        MediaError: one has more frames than the other, or frames of another size.
+    """
     scores = PairedScores()
-    for one, other in zip(frames, reference, strict=True):
+    pairs = zip_longest(_single(frames), _single(reference))
+    for one, other in pairs:
+        if one is None or other is None:
+            raise MediaError(
+                "paired clips: got one that is longer than the other, expected as many frames. "
+                "Fix: pair clips of the same size and length."
+            )
         scores.add(one, other)
     return scores.finish()
+
+
+def _single(portions: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for portion in portions:
+        for index in range(len(portion)):
+            yield portion[index : index + 1]
 
 
 def _psnr(mse: np.ndarray) -> np.ndarray:

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from videogen.evaluation.window import Window
-from videogen.shapes import WORLDS, World, parse_caption
+from videogen.shapes import WORDS, WORLDS, World, parse_caption, split_words
 from videogen.shapes.judge import MIN_FRAMES, WORKING_SIDE_PX, agrees, judge
 
+KNOWN_SHARE = 0.75
 MAX_FRAMES = 64
 """The judge sees the beginning of a clip, so that memory stays flat."""
 
@@ -42,9 +43,15 @@ class AdherenceProbe:
 
 
 def readable(prompt: str | None) -> dict[str, str]:
-    """The attributes a prompt asks for; empty unless it names a shape the judge knows."""
-    said = parse_caption(prompt) if prompt else {}
-    asked = {key: value for key, value in said.items() if value is not None}
+    """The attributes a prompt asks for; empty unless it is about a shape the judge knows.
+
+    "A heart-shaped cake on a table" names a shape too: most words have to be of the shapes' world.
+    """
+    words = split_words(prompt) if prompt else []
+    known = sum(word in WORDS for word in words)
+    if not prompt or known < KNOWN_SHARE * len(words):
+        return {}
+    asked = {key: value for key, value in parse_caption(prompt).items() if value is not None}
     return asked if "shape" in asked else {}
 
 

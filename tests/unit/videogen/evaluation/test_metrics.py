@@ -148,4 +148,5 @@ def test_adherence_says_what_the_judge_missed():
     large = render(Scene((BALL,), "navy"), 15, 160, 192)
     right = evaluate(large, "text.adherence", prompt=prompt.replace("left", "right"))
     assert right["text.adherence"].value == 1
-    assert not evaluate(FRAMES, "text.adherence", prompt="a stormy sea").results
+    for other in ("a stormy sea", "a heart shaped cake upon grandmother's table"):
+        assert not evaluate(FRAMES, "text.adherence", prompt=other).results

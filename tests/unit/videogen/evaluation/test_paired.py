@@ -39,3 +39,11 @@ def test_ssim_of_two_flat_images_is_the_light_term():
 def test_unequal_shapes_are_refused():
     with pytest.raises(MediaError, match="paired clips"):
         PairedScores().add(CLIP, CLIP[:, :8])
+    with pytest.raises(MediaError, match="longer than the other"):
+        compare_clips([CLIP], [CLIP[:3]])
+    with pytest.raises(MediaError, match="no frames"):
+        compare_clips([], [])
+
+
+def test_portions_need_not_match():
+    assert compare_clips([CLIP], np.split(CLIP, [1, 3]))["ref.psnr"].value == 100
