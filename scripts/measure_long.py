@@ -29,6 +29,7 @@ from long_pictures import contact_sheet, cut_through_time
 import videogen
 from videogen.generator import VideoGenerator
 from videogen.models.dit import SpacetimeDiT
+from videogen.models.weights import Model
 from videogen.requests import ClipRequest
 from videogen.shapes.scene import Scene
 from videogen.shapes.vocabulary import WORLDS
@@ -69,11 +70,13 @@ def run(options: argparse.Namespace) -> None:
 
 def look_only_back(pipe: VideoGenerator) -> None:
     """Run a model as if it were causal, which extension "cached" needs."""
-    config = dataclasses.replace(pipe.spec.dit, causal=True)
+    model = pipe.model
+    assert isinstance(model, Model), "only a model of this project's own kind"
+    config = dataclasses.replace(model.spec.dit, causal=True)
     dit = SpacetimeDiT(config).eval()
-    dit.load_state_dict(pipe.model.dit.state_dict())
-    pipe.spec = dataclasses.replace(pipe.spec, dit=config)
-    pipe.model = dataclasses.replace(pipe.model, spec=pipe.spec, dit=dit)
+    dit.load_state_dict(model.dit.state_dict())
+    spec = dataclasses.replace(model.spec, dit=config)
+    pipe.spec, pipe.model = spec, dataclasses.replace(model, spec=spec, dit=dit)
 
 
 def measure(

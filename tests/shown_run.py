@@ -82,7 +82,9 @@ def make_run(
     """
     storage = LocalStorage(folder)
     failed = failed or {}
-    record = RunRecord.of({"schema": 1}, "prompts.jsonl", "m" * 64, "tiny", MODEL.digest, len(requests))
+    record = RunRecord.of(
+        {"schema": 1}, "prompts.jsonl", "m" * 64, "tiny", MODEL.digest, len(requests)
+    )
     with RunDirectory(storage) as run:
         run.initialise(record)
         rows: list[ResultRow] = []

@@ -29,9 +29,9 @@ class Limits:
         max_attempts: charged attempts an item gets.
         max_gang_deaths: deaths of one gang in a row, with no item ending in between, before it
             is given up. Above `max_attempts`, or one poison item would strand the queue.
-        max_setup_failures: failed starts of one gang in a row before it is given up, if it has never
-            been ready. One that has been can start, so what stops it may pass: its failed starts
-            then count as its deaths do.
+        max_setup_failures: failed starts of one gang in a row before it is given up, if it has
+            never been ready. One that has been can start, so what stops it may pass: its failed
+            starts then count as its deaths do.
         parole_s: wait before a gang that was given up is tried once more, if items were completed
             meanwhile; twice as long each time.
         max_in_flight: items a gang holds at once: one computing, one finishing or waiting.

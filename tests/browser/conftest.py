@@ -51,10 +51,15 @@ class Shown:
     page: Page
     problems: list[str] = field(default_factory=list)
     external: list[str] = field(default_factory=list)
+    origin: str = "file://"
 
     def open(self, folder: Path, route: str = "") -> Page:
         """Open a report from disk and wait until it is drawn."""
-        self.page.goto(f"{(folder / 'index.html').as_uri()}{route}")
+        return self.visit(f"{(folder / 'index.html').as_uri()}{route}")
+
+    def visit(self, address: str) -> Page:
+        """Open a page and wait until it is drawn."""
+        self.page.goto(address)
         self.until("performance.getEntriesByName('videogen-ready').length > 0")
         return self.page
 
@@ -81,7 +86,9 @@ def shown(browser: Browser) -> Iterator[Shown]:
     )
     found.page.on(
         "request",
-        lambda asked: None if asked.url.startswith("file:") else found.external.append(asked.url),
+        lambda asked: (
+            None if asked.url.startswith(found.origin) else found.external.append(asked.url)
+        ),
     )
     yield found
     context.close()

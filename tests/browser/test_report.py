@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,13 @@ from videogen_pipelines.report.build import ReportOptions
 pytestmark = pytest.mark.browser
 
 SOON_S = 10.0  # what is asserted; what is measured is printed
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files and logs nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        pass
 
 
 def ids(shown: Shown) -> list[str | None]:
@@ -187,6 +197,19 @@ def test_a_copy_without_metrics_lives_anywhere(shown: Shown, run_folder: Path, t
     shown.until("document.querySelector('.card video')?.currentTime > 0")
     page.goto(page.url.split("#")[0] + "#/metrics")
     page.wait_for_selector("#no-metrics")
+
+
+def test_a_web_server_may_serve_it(shown: Shown, run_folder: Path, report: Path) -> None:
+    handler = functools.partial(QuietHandler, directory=str(run_folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shown.origin = f"http://127.0.0.1:{server.server_port}/"
+        page = shown.visit(f"{shown.origin}report/index.html")
+        shown.until("document.querySelector('.card video')?.currentTime > 0")
+        page.goto(f"{shown.origin}report/index.html#/clip/red-1")
+        shown.until("document.querySelector('#player')?.currentTime > 0")
+        page.goto("about:blank")
+        server.shutdown()
 
 
 def test_two_runs_side_by_side(shown: Shown, run_folder: Path, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.s3.server import S3Server
 from videogen.errors import InvalidRequestError, MediaError
 from videogen.generator import VideoGenerator
-from videogen.media import probe, read_video, write_video
-from videogen.storage import LocalStorage, MissingKeyError
+from videogen.media import read_video, write_video
+from videogen.storage import MissingKeyError, local_copy, open_storage
 from videogen_cluster.workload import RankContext
 from videogen_pipelines.clip_workload import GenerateWorkload
 from videogen_pipelines.config import load_run_config
@@ -30,14 +31,15 @@ Beats = list[tuple[str, int, int]]
 class Rank:
     """One rank of its own process, as far as a test can have that."""
 
-    def __init__(self, model: Path, out: Path, row: dict[str, Any], **settings: Any) -> None:
+    def __init__(
+        self, model: Path, manifest: Path, out: str, row: dict[str, Any], **settings: Any
+    ) -> None:
         config = load_run_config(None, [f"model.name={model}"])
         loaded = LoadedModel.read(config.model.name)
-        manifest = out.with_suffix(".jsonl")
         manifest.write_text(json.dumps({"id": "a", "prompt": "a red circle", **row}))
         inputs = ManifestInputs(str(manifest), loaded.defaults(config), loaded.check)
-        job = Job.check(config, loaded, inputs, str(out))
-        self.storage = LocalStorage(out)
+        job = Job.check(config, loaded, inputs, out)
+        self.storage = job.storage
         chosen = job.settings()
         self.workload = GenerateWorkload(type(chosen)(**{**vars(chosen), **settings}))
         self.workload.setup(RankContext(0, 0, 1, "cpu", 1))
@@ -70,7 +72,8 @@ class Rank:
         return json.loads(self.storage.read(meta_key(self.id)))
 
     def frames(self) -> np.ndarray:
-        return read_video(self.storage.root / self.sidecar()["key"])[0]
+        with local_copy(self.storage, self.sidecar()["key"]) as path:
+            return read_video(path)[0]
 
 
 MakeRank = Callable[..., Rank]
@@ -82,7 +85,9 @@ def rank(tiny_model: Path, tmp_path: Path) -> MakeRank:
     def make(
         out: str = "out", num_frames: int = 21, row: Mapping[str, Any] = NO_MORE, **settings: Any
     ) -> Rank:
-        return Rank(tiny_model, tmp_path / out, {"num_frames": num_frames, **row}, **settings)
+        uri, manifest = out if "://" in out else str(tmp_path / out), tmp_path / "rows.jsonl"
+        row = {"num_frames": num_frames, **row}
+        return Rank(tiny_model, manifest, uri, row, **settings)
 
     return make
 
@@ -91,7 +96,7 @@ def rank(tiny_model: Path, tmp_path: Path) -> MakeRank:
 def test_a_clip_has_exactly_as_many_frames_as_it_was_asked_for(rank: MakeRank, num_frames: int):
     one = rank(num_frames=num_frames)
     record = one.make()
-    assert probe(one.storage.root / one.sidecar()["key"]).num_frames == num_frames
+    assert len(one.frames()) == one.sidecar()["frames"] == num_frames
     assert ("chunks" in record) == (num_frames > 5)
     assert one.partials() == []
     assert list(one.workload._scratch.iterdir()) == []
@@ -288,3 +293,20 @@ def test_a_picture_that_changed_since_the_plan_is_refused(rank: MakeRank, tmp_pa
     picture.unlink()
     with pytest.raises(InvalidRequestError, match="which is not there for this node"):
         one.make()
+
+
+def test_chunks_and_pictures_may_be_in_an_object_store(
+    rank: MakeRank, s3_env: S3Server, tmp_path: Path
+):
+    bucket = f"s3://{s3_env.bucket}/long-clips"
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "cat.png")
+    open_storage(bucket).create("cat.png", tmp_path / "cat.png")
+    whole = rank("whole", row={"image": "cat.png"})
+    whole.make()
+    one = rank(f"{bucket}/out", row={"image": f"{bucket}/cat.png"})
+    one.die("decode", 15)
+    one.make(attempt=2)
+    assert one.sidecar()["clip_id"] == whole.sidecar()["clip_id"]
+    assert one.sidecar()["chunks"]["resumed"] == 3
+    assert one.partials() == []
+    np.testing.assert_array_equal(one.frames(), whole.frames())

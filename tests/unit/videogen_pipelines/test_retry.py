@@ -71,9 +71,7 @@ def job(tmp_path: Path, tiny_model: Path) -> Job:
     settings = [f"model.name={tiny_model}", "sampling.eta=0.5", "output.contact_sheet=false"]
     config = load_run_config(None, settings)
     model = LoadedModel.read(config.model.name)
-    inputs = ManifestInputs(
-        str(manifest), model.defaults(config), model.check, OPTIONS, "skip"
-    )
+    inputs = ManifestInputs(str(manifest), model.defaults(config), model.check, OPTIONS, "skip")
     return Job.check(config, model, inputs, str(tmp_path / "out"))
 
 

@@ -77,5 +77,5 @@ def test_what_is_no_picture_is_refused(tmp_path: Path):
     for name in ("text.png", "none.png"):
         with pytest.raises(MediaError, match=name):
             check_picture(tmp_path / name)
-    with pytest.raises(MediaError, match="picture: got .*cut"):
+    with pytest.raises(MediaError, match=r"picture: got .*cut"):
         read_picture(tmp_path / "cut.png", 32, 32)

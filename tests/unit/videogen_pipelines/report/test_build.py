@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.s3.server import S3Server
 from tests.shown_run import (
     HOSTILE,
     LARGE_SEED,
@@ -18,7 +19,7 @@ from tests.shown_run import (
 )
 from videogen.errors import ConfigError, StorageError
 from videogen.media import write_video
-from videogen.storage import LocalStorage
+from videogen.storage import LocalStorage, Storage, open_storage
 from videogen_pipelines.report.build import ReportOptions, Side, build_report
 from videogen_pipelines.results import RESULTS_PREFIX
 
@@ -32,7 +33,7 @@ def made(run: LocalStorage, to: Path, options: ReportOptions = EVERYTHING) -> Lo
     return report
 
 
-def data(report: LocalStorage, name: str) -> Any:
+def data(report: Storage, name: str) -> Any:
     called, found = handed_over(report.read(f"data/{name}.js").decode("ascii"))
     assert called == name
     return found
@@ -174,6 +175,17 @@ def test_a_report_elsewhere_links_back_or_takes_the_clips_along(run: LocalStorag
 def test_no_link_leads_from_a_disk_into_a_bucket(tmp_path: Path):
     with pytest.raises(ConfigError, match="add --copy"):
         Side.read("s3://bucket/run", None, LocalStorage(tmp_path), EVERYTHING)
+
+
+def test_a_bucket_holds_run_and_report(run: LocalStorage, s3_env: S3Server):
+    bucket = open_storage(s3_env.uri("report/demo"))
+    for key in run.list():
+        bucket.put(key, run.root / key)
+    report = open_storage(f"{bucket.uri}/report")
+    side = Side.read(bucket.uri, None, report, EVERYTHING)
+    assert build_report(report, side) == f"{bucket.uri}/report/index.html"
+    assert data(report, "a/run")["base"] == "../"
+    assert len(list(report.list("pictures/"))) == 12
 
 
 def test_any_folder_of_videos_can_be_shown(tmp_path: Path, run: LocalStorage):
