@@ -286,7 +286,8 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
         console.print(
             f"  gangs     cfg {gang.cfg_degree} × seq {gang.seq_degree}, {gang.weights} weights: "
             f"about {format_bytes(gang.rank_bytes)} a rank instead of "
-            f"{format_bytes(gang.alone_bytes)} for the largest clip, {format_bytes(gang.sent_bytes_per_step)} sent a step",
+            f"{format_bytes(gang.alone_bytes)} for the largest clip, "
+            f"{format_bytes(gang.sent_bytes_per_step)} sent a step",
             soft_wrap=True,
         )
 
