@@ -14,7 +14,14 @@ import pytest
 
 from tests.browser.conftest import Shown, write_report
 from tests.browser.large_report import NUM_CLIPS, write_large_report
-from tests.shown_run import HOSTILE, LARGE_SEED, demo_requests, make_run, score
+from tests.shown_run import (
+    HOSTILE,
+    LARGE_SEED,
+    clip_request,
+    demo_requests,
+    make_run,
+    score,
+)
 from videogen_pipelines.report.build import ReportOptions
 
 pytestmark = pytest.mark.browser
@@ -218,6 +225,7 @@ def test_two_runs_side_by_side(shown: Shown, run_folder: Path, tmp_path: Path) -
     score(faster)
     page = shown.open(write_report(run_folder, tmp_path / "page", compare=faster), "#/compare")
     assert page.locator(".pair").count() == 3
+    page.locator(".pairs").scroll_into_view_if_needed()
     shown.until(
         "document.querySelectorAll('.pair video').length === 6 && "
         "[...document.querySelectorAll('.pair video')].every(video => video.currentTime > 0)"
@@ -227,6 +235,33 @@ def test_two_runs_side_by_side(shown: Shown, run_folder: Path, tmp_path: Path) -
     page.click("th >> text=motion.total")
     page.wait_for_url("**sort=motion.total")
     assert page.locator(".pair").count() == 3
+
+
+def test_a_sweep_is_a_grid_with_what_changes_over_an_axis(shown: Shown, tmp_path: Path) -> None:
+    requests = [
+        clip_request(
+            f"{colour}-{seed}.{scale:g}",
+            f"a {colour} square moving right",
+            seed=seed,
+            guidance_scale=scale,
+            metadata={"sweep": {"row": f"{colour}-{seed}", "guidance_scale": scale}},
+        )
+        for colour, seed in (("red", 1), ("red", 2), ("blue", 1))
+        for scale in (1.0, 10.0, 5.0)
+    ]
+    folder = tmp_path / "sweep"
+    make_run(folder, requests)
+    score(folder, metrics=["text.adherence", "frame.colourfulness"])
+    page = shown.open(write_report(folder, tmp_path / "page"), "#/sweep")
+    assert page.locator(".grid thead th").all_inner_texts() == ["guidance_scale", "1", "5", "10"]
+    assert page.locator(".grid tbody tr").count() == 3
+    assert page.locator(".grid td .media").count() == 9
+    assert page.locator("main .plot").count() == 4  # two metrics, device time, the trade-off
+    assert "Adherence against diversity" in page.inner_text("main")
+    page.locator(".grid").scroll_into_view_if_needed()
+    shown.until("document.querySelector('.grid td video')?.currentTime > 0")
+    page.click(".grid td a >> nth=4")
+    shown.until("document.querySelector('h1')?.textContent === 'a red square moving right'")
 
 
 def test_ten_thousand_clips_stay_usable(shown: Shown, report: Path, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ vg.plot = (() => {
     const { left, right, top, bottom } = box;
     const x = scale(...xs, left, right), y = scale(...ys, bottom, top);
     const lines = [
-      ...ticks(...ys).map((v) => [svg("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: "grid" }), svg("text", { x: left - 6, y: y(v) + 4, class: "tick", "text-anchor": "end" }, vg.number(v))]),
+      ...ticks(...ys).map((v) => [svg("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: "rule" }), svg("text", { x: left - 6, y: y(v) + 4, class: "tick", "text-anchor": "end" }, vg.number(v))]),
       ...ticks(...xs).map((v) => svg("text", { x: x(v), y: bottom + 15, class: "tick", "text-anchor": "middle" }, vg.number(v))),
       svg("text", { x: (left + right) / 2, y: bottom + 32, class: "name", "text-anchor": "middle" }, xlabel),
       svg("text", { x: left - 6, y: top - 9, class: "name" }, ylabel),
@@ -170,7 +170,7 @@ vg.plot = (() => {
     const ys = widened(padded(extent(points.flatMap((p) => [p.p10, p.p90]))));
     const xs = widened(padded(extent(places)));
     const x = scale(...xs, box.left, box.right), y = scale(...ys, box.bottom, box.top);
-    const grid = ticks(...ys).map((v) => [svg("line", { x1: box.left, x2: box.right, y1: y(v), y2: y(v), class: "grid" }), svg("text", { x: box.left - 5, y: y(v) + 4, class: "tick", "text-anchor": "end" }, vg.number(v))]);
+    const grid = ticks(...ys).map((v) => [svg("line", { x1: box.left, x2: box.right, y1: y(v), y2: y(v), class: "rule" }), svg("text", { x: box.left - 5, y: y(v) + 4, class: "tick", "text-anchor": "end" }, vg.number(v))]);
     const names = points.map((p, i) => svg("text", { x: x(places[i]), y: box.bottom + 14, class: "tick", "text-anchor": "middle" }, p.text));
     const tails = points.map((p, i) => svg("line", { x1: x(places[i]), x2: x(places[i]), y1: y(p.p10), y2: y(p.p90), class: "tail" }));
     const middle = points.map((p, i) => svg("circle", { cx: x(places[i]), cy: y(p.p50), r: 4, class: "dot main" }, svg("title", {}, `${p.text}: ${vg.number(p.p50)} (${vg.number(p.p10)} to ${vg.number(p.p90)})`)));
