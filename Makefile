@@ -7,6 +7,7 @@ PYTEST_ARGS ?=
 BENCH_PROMPTS ?= examples/prompts.txt
 SOAK_ARGS ?=
 TESTS := not gpu and not benchmark
+ALONE := cluster or browser
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -36,12 +37,13 @@ demo: setup ## make clips from examples/prompts.jsonl and look at them
 	$(BIN)/videogen generate examples/prompts.jsonl --out $(OUT)
 	$(BIN)/videogen show $(OUT)
 
-# Tests that start Ray want the machine for themselves; the others run side by side before them.
+# Tests that start Ray or a browser want the machine for themselves; the others run side by side
+# before them.
 # Both parts run even if the first fails. Status 5 says that nothing was chosen from a part.
 test: setup ## run the tests (PYTEST_ARGS="-k storage" to choose)
-	@$(BIN)/python -m pytest -m "$(TESTS) and not cluster" -n 2 --dist loadfile $(PYTEST_ARGS); \
+	@$(BIN)/python -m pytest -m "$(TESTS) and not ($(ALONE))" -n 2 --dist loadfile $(PYTEST_ARGS); \
 	first=$$?; \
-	$(BIN)/python -m pytest -m "$(TESTS) and cluster" $(PYTEST_ARGS); \
+	$(BIN)/python -m pytest -m "$(TESTS) and ($(ALONE))" $(PYTEST_ARGS); \
 	second=$$?; \
 	test $$first$$second != 55 || exit 5; \
 	for status in $$first $$second; do test $$status = 5 || test $$status = 0 || exit $$status; done

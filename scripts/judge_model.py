@@ -93,7 +93,8 @@ def vae(pipe: VideoGenerator, options: argparse.Namespace) -> None:
     for scene in held_out_scenes(options.world, options.count):
         frames = render_batch([scene], options.num_frames, 64)
         with torch.inference_mode():
-            restored = pipe.model.vae.decode(pipe.model.vae.encode(frames)).clamp(-1, 1)
+            latents = pipe.model.vae.encode(frames)
+            restored = torch.cat(list(pipe.model.vae.decode_stream([latents])), dim=2).clamp(-1, 1)
         squared.append(float((restored - frames).square().mean()) / 4)
         pixels = ((restored[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()
         verdicts.append(agrees(judge(pixels, WORLDS[options.world]), scene))

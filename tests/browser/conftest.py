@@ -63,7 +63,7 @@ class Shown:
         self.until("performance.getEntriesByName('videogen-ready').length > 0")
         return self.page
 
-    def until(self, expression: str, argument: Any = None, timeout_s: float = 20.0) -> None:
+    def until(self, expression: str, argument: Any = None, timeout_s: float = 60.0) -> None:
         """Wait until an expression is true in the page.
 
         Playwright's own waiting evaluates text in the page, which the page's policy forbids.

@@ -178,9 +178,9 @@ def test_pages_about_the_run(shown: Shown, report: Path) -> None:
     page.click("text=Failures 1")
     assert "CUDA out of memory" in page.inner_text(".failures")
     page.click("nav >> text=Cost")
-    assert "denoise" in page.inner_text("main")
+    page.wait_for_selector("main >> text=denoise")
     page.click("nav >> text=Run")
-    assert "prompts.jsonl" in page.inner_text("main")
+    page.wait_for_selector("main >> text=prompts.jsonl")
     page.goto(page.url.split("#")[0] + "#/clip/nobody")
     page.wait_for_selector("text=There is no clip")
 

@@ -102,7 +102,7 @@ def _file_problem(kind: Kind, path: Path) -> FieldProblem | None:
         return None
     found = "a folder" if path.is_dir() else "no such file"
     fix = "paths start at the manifest's folder; name a file there, an absolute path or s3://"
-    return FieldProblem(kind, f"{shown(str(path))}, {found}", _A[kind], fix)
+    return FieldProblem(kind, f"{str(path)!r}, {found}", _A[kind], fix)
 
 
 @contextmanager
@@ -136,10 +136,10 @@ def _look_at(kind: Kind, address: str) -> bytes | FieldProblem:
             return sha256_of_media(path)
     except MissingKeyError:
         return FieldProblem(
-            kind, f"{shown(address)}, no such object", _A[kind], "check the address"
+            kind, f"{repr(address)}, no such object", _A[kind], "check the address"
         )
     except (MediaError, OSError):
-        found = f"{shown(address)}, which cannot be decoded"
+        found = f"{repr(address)}, which cannot be decoded"
         return FieldProblem(kind, found, _A[kind], "save or copy it again")
 
 
