@@ -92,13 +92,13 @@ def run(
         nodes.nodes.append(nodes.add_node())
     proxy.clear()
     manifest = tmp_path / "rows.jsonl"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows(60 if thorough else 30)))
+    write_rows(manifest, 60 if thorough else 30)
     yield Run(start_program, nodes.address, s3_env.uri(secrets.token_hex(4)), manifest)
     proxy.clear()
 
 
-def rows(count: int) -> list[dict[str, Any]]:
-    return [
+def write_rows(manifest: Path, count: int) -> None:
+    rows = [
         {
             "id": f"clip-{index:02d}",
             "prompt": f"a {COLOURS[index % 6]} {SHAPES[index % 3]} moving right",
@@ -107,6 +107,7 @@ def rows(count: int) -> list[dict[str, Any]]:
         }
         for index in range(count)
     ]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def expect_proof(run: Run, nodes: RayNodes, scratch: Path, program: Any) -> None:
@@ -184,6 +185,7 @@ def test_kill_a_node(run: Run, nodes: RayNodes, scratch: Path, table: FaultTable
 
 
 def test_add_a_node(run: Run, nodes: RayNodes, scratch: Path, table: FaultTable):
+    write_rows(run.manifest, 60)  # enough to be there when the new node is ready
     nodes.remove_node(nodes.nodes.pop())
     program = run.generate()
     some_done(run, program, 4)

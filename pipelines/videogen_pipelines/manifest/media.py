@@ -135,11 +135,9 @@ def _look_at(kind: Kind, address: str) -> bytes | FieldProblem:
             _check(kind, path)
             return sha256_of_media(path)
     except MissingKeyError:
-        return FieldProblem(
-            kind, f"{repr(address)}, no such object", _A[kind], "check the address"
-        )
+        return FieldProblem(kind, f"{address!r}, no such object", _A[kind], "check the address")
     except (MediaError, OSError):
-        found = f"{repr(address)}, which cannot be decoded"
+        found = f"{address!r}, which cannot be decoded"
         return FieldProblem(kind, found, _A[kind], "save or copy it again")
 
 
