@@ -156,13 +156,13 @@ def sweep_table(summary: dict[str, Any], names: Sequence[str] = KEY_METRICS) -> 
     """
     sweep = summary["sweep"]
     shown = [name for name in names if name in summary["metrics"]]
-    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for name in sweep["grid"]:
-        table.add_column(name, no_wrap=True)
+        table.add_column(name.replace("_", "_\n"), no_wrap=True)
     table.add_column("clips", justify="right")
     for name in shown:
         arrow = _ARROWS[summary["metrics"][name]["direction"]]
-        table.add_column(f"{name} {arrow}".rstrip(), justify="right")
+        table.add_column(f"{name}.{arrow}".replace(".", "\n"), justify="right", no_wrap=True)
     for entry in sweep["points"]:
         numbers = entry["metrics"]
         count = max((found["count"] for found in numbers.values()), default=0)
