@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from videogen_pipelines.evaluation.compare import Comparison
 
 _STYLES = {"better": "green", "worse": "red", "different": "yellow", "no difference": "dim"}
+_WORDS = {"different": "other", "no difference": "–"}
 _ARROWS = {"higher": " ↑", "lower": " ↓", "info": ""}
 
 
@@ -50,20 +51,21 @@ def render(found: Comparison) -> RenderableType:
     title = f"A {found.uri_a}\nB {found.uri_b}\n{found.pairs:,} pairs"
     if found.only_a or found.only_b:
         title += f"; without a partner {found.only_a:,} in A, {found.only_b:,} in B"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1), header_style="dim")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.header_style = "dim"
     table.add_column("metric", no_wrap=True)
     for name in ("A", "B", "B - A"):
         table.add_column(name, justify="right", no_wrap=True, min_width=7)
     table.add_column("95 %", no_wrap=True)
-    table.add_column("B is", no_wrap=True)
+    table.add_column("B is", no_wrap=True, min_width=6)
     for metric in found.metrics:
         table.add_row(
             f"{metric.name}{_ARROWS[metric.direction]}",
             f"{metric.mean_a:.3g}",
             f"{metric.mean_b:.3g}",
-            f"{metric.difference:+.3g}",
-            f"{metric.low:+.3g} … {metric.high:+.3g}",
-            Text(metric.verdict, _STYLES[metric.verdict]),
+            f"{metric.difference:+.2g}",
+            f"{metric.low:+.2g} … {metric.high:+.2g}",
+            Text(_WORDS.get(metric.verdict, metric.verdict), _STYLES[metric.verdict]),
         )
     notes = [Text(f"warning: {warning}") for warning in found.warnings]
     notes += [Text(f"left out {name}: {why}") for name, why in found.incomparable.items()]
