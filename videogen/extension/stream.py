@@ -48,7 +48,7 @@ def stream_chunks(
         yield chunk
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: FSDP counts versions of the weights it gathers
 def _next_chunk(
     sampler: LatentSampler,
     plan: ClipPlan,
