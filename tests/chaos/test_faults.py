@@ -208,6 +208,7 @@ def test_kill_the_coordinator(run: Run, nodes: RayNodes, scratch: Path, table: F
 
 def test_two_coordinators(run: Run, nodes: RayNodes, scratch: Path, table: FaultTable):
     """The second is refused while the first lives."""
+    write_rows(run.manifest, 80)  # the first has to be there still when the second has understood
     program = run.generate()
     some_done(run, program)
     at = time.time()

@@ -191,10 +191,10 @@ def test_ray_listens_on_the_loopback_only(generate: Callable[..., Any], tmp_path
 
 
 def test_bad_rows_are_refused_or_reported(generate: Callable[..., Any], tmp_path: Path):
-    bad = [*rows(1), {"id": "wrong", "prompt": "p", "num_frames": 6}]
+    bad = [*rows(1), {"id": "wrong", "prompt": "p", "height": 33}]
     refused = generate(bad, "out").wait()
     assert refused.code == 2
-    assert "line 2: num_frames: got 6" in refused.err
+    assert "line 2: height: got 33" in refused.err
     assert not (tmp_path / "out").exists()
 
     skipped = generate(bad, "out", "--bad-rows", "skip", "--json").wait()
