@@ -181,7 +181,9 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption("noise", noise, (2, 5, 12, 30), "frame.noise", "levels"),
     Corruption("color_drift", color_drift, (4, 10, 20, 40), "drift.color", "levels"),
     Corruption("blur_drift", blur_drift, (0.005, 0.01, 0.02, 0.04), "drift.sharpness", "side"),
-    Corruption("saturation_drift", saturation_drift, (0.2, 0.4, 0.6, 0.9), "drift.saturation", "1"),
+    Corruption(
+        "saturation_drift", saturation_drift, (0.2, 0.4, 0.6, 0.9), "drift.saturation", "share"
+    ),
     Corruption("seam", seam, (2, 5, 12, 30), "seam.step", "levels"),
     Corruption("jitter", jitter, (0.01, 0.02, 0.04, 0.08), "motion.smoothness", "side"),
 )
