@@ -160,8 +160,13 @@ def _cell(
 
 
 def _mean_scores(name: str, table: _Table) -> list[float]:
-    grades = sorted({grade for clip in table.values() for grade in clip[name]})
-    return [float(np.mean([clip[name][g][SCORE] for clip in table.values()])) for g in grades]
+    """Mean score at each grade; clips too short for a score once frames are gone do not count."""
+    by_grade: dict[int, list[float]] = defaultdict(list)
+    for clip in table.values():
+        for grade, values in clip[name].items():
+            if SCORE in values:
+                by_grade[grade].append(values[SCORE])
+    return [float(np.mean(by_grade[grade])) for grade in sorted(by_grade)]
 
 
 def _raised(name: str, table: _Table) -> tuple[float, float]:
@@ -169,5 +174,6 @@ def _raised(name: str, table: _Table) -> tuple[float, float]:
         values[SCORE] - clip[CLEAN][0][SCORE]
         for clip in table.values()
         for values in clip[name].values()
+        if SCORE in values
     ]
     return float(np.mean(np.array(gains) > NOISE_OF_SCORE)), float(max(gains))
