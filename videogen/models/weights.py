@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from videogen.config import load_dataclass, load_yaml, to_plain
 from videogen.errors import WeightsError
 from videogen.models.dit import SpacetimeDiT
+from videogen.models.latents import channel_statistics
 from videogen.models.meta import on_meta
 from videogen.models.misfits import misfits
 from videogen.models.spec import (
@@ -60,8 +61,7 @@ def normalise_latents(latents: Tensor, statistics: LatentStatistics) -> Tensor:
 
 
 def _statistics(latents: Tensor, statistics: LatentStatistics) -> tuple[Tensor, Tensor]:
-    mean, std = (latents.new_tensor(v) for v in (statistics.mean, statistics.std))
-    return mean.view(1, -1, 1, 1, 1), std.view(1, -1, 1, 1, 1)
+    return channel_statistics(latents, statistics.mean, statistics.std)
 
 
 def load_model(

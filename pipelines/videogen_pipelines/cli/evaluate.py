@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videogen_pipelines.cli.errors import INTERRUPTED, OK, SOME_FAILED
+from videogen_pipelines.cli.outcomes import CODES, stoppable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,12 +75,9 @@ def evaluate(
     flags = [override(path, value) for path, value in named.items() if value is not None]
     job = EvaluationJob.check(clips, out, config, [*(overrides or []), *flags])
     progress = Console(stderr=True)
-    try:
+    with stoppable(progress):
         outcome = evaluate_clips(job, progress, log_interval)
-    except KeyboardInterrupt:
-        progress.print("stopped at once; the same command continues")
-        raise typer.Exit(INTERRUPTED) from None
-    code = {"complete": OK, "some_failed": SOME_FAILED, "interrupted": INTERRUPTED}[outcome.state]
+    code = CODES[outcome.state]
     if json:
         typer.echo(json_module.dumps({**outcome.to_dict(), "exit_code": code}, indent=2))
     else:

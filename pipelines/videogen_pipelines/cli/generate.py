@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videogen_pipelines.cli.errors import INTERRUPTED, OK, SOME_FAILED
+from videogen_pipelines.cli.outcomes import CODES, stoppable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -314,12 +314,9 @@ def _run(
     from videogen_pipelines.generate import generate as generate_clips
     from videogen_pipelines.summary import summary_table
 
-    try:
+    with stoppable(progress):
         outcome = generate_clips(job, progress, log_interval_s)
-    except KeyboardInterrupt:
-        progress.print("stopped at once; the same command continues")
-        raise typer.Exit(INTERRUPTED) from None
-    code = {"complete": OK, "some_failed": SOME_FAILED, "interrupted": INTERRUPTED}[outcome.state]
+    code = CODES[outcome.state]
     if as_json:
         typer.echo(json_module.dumps({**outcome.to_dict(), "exit_code": code}, indent=2))
     else:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videogen_pipelines.cli.errors import INTERRUPTED, OK, SOME_FAILED
+from videogen_pipelines.cli.errors import OK, SOME_FAILED
+from videogen_pipelines.cli.outcomes import CODES, stoppable
 
 if TYPE_CHECKING:
     from videogen_pipelines.retry import Retried
-
-CODES = {"complete": OK, "some_failed": SOME_FAILED, "interrupted": INTERRUPTED}
 
 
 def retry(
@@ -39,11 +38,8 @@ def retry(
 
     _check_class(only)
     progress = Console(stderr=True)
-    try:
+    with stoppable(progress):
         retried = retry_rows(open_storage(out), progress, only, log_interval)
-    except KeyboardInterrupt:
-        progress.print("stopped at once; the same command continues")
-        raise typer.Exit(INTERRUPTED) from None
     code = CODES[retried.outcome.state] if retried.outcome else _idle_code(retried)
     if json:
         typer.echo(json_module.dumps({**retried.to_dict(), "exit_code": code}, indent=2))

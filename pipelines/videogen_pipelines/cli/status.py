@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videogen_pipelines.cli.errors import ENVIRONMENT, INTERRUPTED, OK, SOME_FAILED
+from videogen_pipelines.cli.errors import ENVIRONMENT
+from videogen_pipelines.cli.outcomes import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from videogen_pipelines.run_view import RunView
     from videogen_pipelines.status import Status
 
-_CODES = {"complete": OK, "some_failed": SOME_FAILED, "interrupted": INTERRUPTED}
 _COLOURS = {
     "complete": "green",
     "running": "green",
@@ -92,7 +92,7 @@ def _until_ended(storage: Storage, interval_s: float, show: Callable[[RunView], 
         view = _looked(storage)
         show(view)
         if view.ended:
-            return _CODES.get(view.state, ENVIRONMENT)
+            return CODES.get(view.state, ENVIRONMENT)
         time.sleep(interval_s)
 
 

@@ -15,6 +15,7 @@ from videogen.errors import InvalidRequestError
 from videogen.models.config import TextConfig
 from videogen.models.folders import load_component
 from videogen.models.image_transformers import CLIPImageEncoder, load_image_encoder
+from videogen.models.latents import channel_statistics
 from videogen.models.meta import on_meta
 from videogen.models.text import TextEncoder
 from videogen.models.text_transformers import load_text_encoder
@@ -76,8 +77,7 @@ class WanModel:
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         config = self.spec.vae
-        mean, std = (like.new_tensor(v) for v in (config.latents_mean, config.latents_std))
-        return mean.view(1, -1, 1, 1, 1), std.view(1, -1, 1, 1, 1)
+        return channel_statistics(like, config.latents_mean, config.latents_std)
 
 
 def load_wan(
