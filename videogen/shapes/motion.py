@@ -39,11 +39,50 @@ class Trajectory:
     angle: np.ndarray
 
 
-def trajectory(spec: "ObjectSpec", frames: np.ndarray) -> Trajectory:
+@dataclass(frozen=True)
+class StartsOver:
+    """A clip that runs round: its objects glide back to where they were at frame 0, and go on.
+
+    Attributes:
+        at: the frame that is frame 0 once more.
+        over: how many frames before it the way back takes.
+    """
+
+    at: int
+    over: int
+
+    def share(self, frames: np.ndarray) -> np.ndarray:
+        """How far back objects are at each frame, float32 `[t]` in [0, 1], eased at both ends."""
+        way = np.clip((frames - self.at) / self.over + 1, 0, 1).astype(np.float32)
+        return way * way * (3 - 2 * way)
+
+
+def trajectory(
+    spec: "ObjectSpec", frames: np.ndarray, starts_over: "StartsOver | None" = None
+) -> Trajectory:
     """Follow `spec` through the absolute frame indices `frames` `[t]`.
 
     The picture is a torus: the renderer wraps what leaves it.
     """
+    path = _going_on(spec, frames)
+    if starts_over is None:
+        return path
+    again = _going_on(spec, frames - starts_over.at)
+    share = starts_over.share(frames)
+    return Trajectory(
+        x=path.x + share * _shorter_way(again.x - path.x),
+        y=path.y + share * _shorter_way(again.y - path.y),
+        scale=path.scale ** (1 - share) * again.scale**share,
+        angle=path.angle + share * _shorter_way(again.angle - path.angle),
+    )
+
+
+def _shorter_way(turns: np.ndarray) -> np.ndarray:
+    """The same place on the circle, at most half a turn away."""
+    return turns - np.round(turns)
+
+
+def _going_on(spec: "ObjectSpec", frames: np.ndarray) -> Trajectory:
     step = frames.astype(np.float32)
     x = np.full_like(step, spec.x)
     y = np.full_like(step, spec.y)

@@ -2,14 +2,19 @@
 
 import numpy as np
 
-from videogen.shapes.motion import TAU, trajectory
+from videogen.shapes.motion import TAU, StartsOver, Trajectory, trajectory
 from videogen.shapes.outlines import OUTLINES, TURNED_REACH
 from videogen.shapes.scene import ObjectSpec, Scene
 from videogen.shapes.vocabulary import COLOUR_RGB, GRADIENTS, PLAIN_BACKGROUND_RGB
 
 
 def render(
-    scene: Scene, num_frames: int, height: int = 64, width: int = 64, start_frame: int = 0
+    scene: Scene,
+    num_frames: int,
+    height: int = 64,
+    width: int = 64,
+    start_frame: int = 0,
+    starts_over: StartsOver | None = None,
 ) -> np.ndarray:
     """Draw frames `start_frame` to `start_frame + num_frames - 1` of a scene.
 
@@ -23,7 +28,7 @@ def render(
     frames = np.repeat(backdrop[None], num_frames, axis=0)
     steps = np.arange(start_frame, start_frame + num_frames)
     for spec in scene.objects:
-        _draw(frames, spec, steps)
+        _draw(frames, spec, trajectory(spec, steps, starts_over))
     return frames
 
 
@@ -40,10 +45,9 @@ def render_background(name: str, height: int, width: int) -> np.ndarray:
     return np.broadcast_to(line, (height, width, 3))
 
 
-def _draw(frames: np.ndarray, spec: ObjectSpec, steps: np.ndarray) -> None:
+def _draw(frames: np.ndarray, spec: ObjectSpec, path: Trajectory) -> None:
     """Blend an object into `frames` `[t h w c]`, touching only a box around it, on the torus."""
     num_frames, height, width, _ = frames.shape
-    path = trajectory(spec, steps)
     radius_px = spec.radius * min(height, width) * path.scale
     # Pixel (i, j) covers [i, i+1) x [j, j+1), so its centre is at +0.5.
     centre_y = path.y % 1 * height - 0.5

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from videogen.shapes.motion import StartsOver
 from videogen.shapes.render import render
 from videogen.shapes.scene import Scene, Split, sample_scene
 from videogen.shapes.vocabulary import WORLDS
@@ -28,3 +29,18 @@ def as_pixels(frames: np.ndarray) -> Tensor:
 def render_batch(scenes: Sequence[Scene], num_frames: int, size: int) -> Tensor:
     """Render scenes as float32 `b c t h w` in [-1, 1]."""
     return torch.stack([as_pixels(render(scene, num_frames, size, size)) for scene in scenes])
+
+
+def render_round(
+    scenes: Sequence[Scene], num_frames: int, size: int, *, rounds: Sequence[StartsOver], after: int
+) -> Tensor:
+    """Render the ends of clips that run round, with `after` frames of their second round.
+
+    Returns:
+        float32 `b c t h w` in [-1, 1]; frame 0 once more is frame `num_frames - 1 - after`.
+    """
+    clips = [
+        render(scene, num_frames, size, size, turn.at + after + 1 - num_frames, turn)
+        for scene, turn in zip(scenes, rounds, strict=True)
+    ]
+    return torch.stack([as_pixels(clip) for clip in clips])

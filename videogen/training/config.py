@@ -55,6 +55,11 @@ class LatentPoolConfig:
     """Encoded clips kept in memory, encoded once and slowly replaced."""
 
     num_frames: int
+    kind: Literal["whole", "continued", "looped"] = "whole"
+    """Whole clips, windows from anywhere in clips with known frames before them, or the last
+    windows of clips that run round, which lead up to known frames of their start."""
+    window_frames: int = 0
+    """Frames of a window, 4n+1, for pools that are not of whole clips."""
     initial: int
     capacity: int
     fresh_per_step: float
@@ -71,6 +76,8 @@ class DiTTrainConfig:
     schedule: ScheduleConfig
     name: str = "default"
     vae_folder: str
+    start_from: str = ""
+    """A model folder whose DiT and text encoder are the start; empty: random weights."""
     pools: tuple[LatentPoolConfig, ...]
     dit: DiTConfig = field(default_factory=DiTConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -83,6 +90,8 @@ class DiTTrainConfig:
     """Share of captions in which words are replaced by, or mixed with, unknown ones."""
     independent_share: float = 0.25
     """Share of samples whose frames have independent noise levels."""
+    known_noise: float = 0.2
+    """Frames that a window goes on from have a noise level between 0 and this."""
     shorter_share: float = 0.1
     """Share of batches cut to fewer latent frames."""
     emphasis: dict[str, float] = field(default_factory=dict)

@@ -22,8 +22,7 @@ from videogen.models.dit import SpacetimeDiT
 from videogen.models.spec import ModelSpec, read_spec
 from videogen.models.text import WordEncoder
 from videogen.models.vae import VideoVAE
-from videogen.models.weights import load_vae, save_model
-from videogen.shapes.scene import Scene
+from videogen.models.weights import load_model, load_vae, save_model
 from videogen.training.config import DiTTrainConfig
 from videogen.training.latent_pool import LatentPool
 from videogen.training.optimizers import make_optimizers, scale_learning_rates
@@ -36,6 +35,7 @@ from videogen.training.state import (
     normal_like,
     save_checkpoint,
 )
+from videogen.training.windows import Batch
 
 FLOW = RectifiedFlow()
 
@@ -100,8 +100,13 @@ def dit_loss(
     latents: Tensor,
     prompts: list[str],
     config: DiTTrainConfig,
+    known: Tensor | None = None,
 ) -> Tensor:
-    """Flow-matching loss of normalised latents `b c t h w` and their prompts."""
+    """Flow-matching loss of normalised latents `b c t h w` and their prompts.
+
+    Args:
+        known: bool `b t`, frames that are given with little noise and whose loss does not count.
+    """
     b, _, t = latents.shape[:3]
     levels = sample_noise_levels(
         b,
@@ -110,26 +115,30 @@ def dit_loss(
         config.independent_share,
         per_sample=True,
     )
-    levels = levels.to(latents.device)
+    if known is None:
+        known = torch.zeros(b, t, dtype=torch.bool)
+    given = torch.rand(b, 1) * config.known_noise
+    levels = torch.where(known, given, levels).to(latents.device)
     epsilon = normal_like(latents)
     noisy = add_noise(FLOW, latents, epsilon, levels)
     prediction = dit(noisy, FLOW.timestep(levels), text.encode(prompts))
     target = training_target(latents, epsilon, levels, FLOW, "flow")
-    return elementwise_loss(prediction, target).mean()
+    by_frame = elementwise_loss(prediction, target).mean(dim=(1, 3, 4))
+    return by_frame[~known.to(by_frame.device)].mean()
 
 
 def _step(trainer: _Trainer, step: int) -> tuple[float, float]:
     config, schedule = trainer.config, trainer.config.schedule
     rng = np.random.default_rng([schedule.seed, step])
-    latents, scenes = _draw(trainer, rng)
-    prompts = [training_prompt(scene, rng, config) for scene in scenes]
+    batch = _draw(trainer, rng)
+    prompts = [training_prompt(scene, rng, config) for scene in batch.scenes]
     factor = learning_rate_at(step, schedule)
     rates = (config.muon_learning_rate, schedule.learning_rate)
     scale_learning_rates(trainer.optimizers, rates, factor)
     device = torch.device(schedule.device)
-    latents = latents.to(device)
+    latents = batch.latents.to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast), _attention(device):
-        loss = dit_loss(trainer.dit, trainer.text, latents, prompts, config)
+        loss = dit_loss(trainer.dit, trainer.text, latents, prompts, config, batch.known)
     parameters = [*trainer.dit.parameters(), *trainer.text.parameters()]
     for optimizer in trainer.optimizers:
         optimizer.zero_grad()
@@ -147,19 +156,19 @@ def _attention(device: torch.device) -> AbstractContextManager[object]:
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
-def _draw(trainer: _Trainer, rng: np.random.Generator) -> tuple[Tensor, list[Scene]]:
+def _draw(trainer: _Trainer, rng: np.random.Generator) -> Batch:
     """A batch of one length: as many clips of a pool as keep the number of latents the same."""
     config = trainer.config
     shares = np.array([pool.config.share for pool in trainer.pools])
     pool = trainer.pools[int(rng.choice(len(shares), p=shares / shares.sum()))]
     pool.refresh()
-    vae = trainer.vae.config
-    shortest = min(vae.latent_frames(p.config.num_frames) for p in trainer.pools)
-    frames = vae.latent_frames(pool.config.num_frames)
-    latents, scenes = pool.draw(max(1, config.schedule.batch_size * shortest // frames))
-    if rng.random() < config.shorter_share:
-        latents = latents[:, :, : int(rng.integers(1, frames))]
-    return latents, scenes
+    shortest = min(p.latent_frames for p in trainer.pools)
+    frames = pool.latent_frames
+    batch = pool.draw(max(1, config.schedule.batch_size * shortest // frames))
+    if pool.config.kind == "whole" and rng.random() < config.shorter_share:
+        count = int(rng.integers(1, frames))
+        return Batch(batch.latents[:, :, :count], batch.scenes, batch.known[:, :count])
+    return batch
 
 
 def _make_trainer(config: DiTTrainConfig) -> _Trainer:
@@ -187,6 +196,11 @@ def _make_trainer(config: DiTTrainConfig) -> _Trainer:
         )
         for pool in config.pools
     ]
+    if config.start_from:
+        start = load_model(Path(config.start_from))
+        dit.load_state_dict(start.dit.state_dict())
+        assert isinstance(start.text, WordEncoder)
+        text.load_state_dict(start.text.state_dict())
     decay = config.schedule.ema_decay
     return _Trainer(
         config=config,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -12,11 +13,15 @@ from torch import Tensor
 from videogen.models.spec import LatentStatistics
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import normalise_latents
+from videogen.shapes.motion import StartsOver
 from videogen.shapes.scene import Scene
-from videogen.training.clips import numbered_scene, render_batch
+from videogen.training.clips import numbered_scene, render_batch, render_round
 from videogen.training.config import LatentPoolConfig
+from videogen.training.windows import AHEAD, Batch, glide, windows
 
 ENCODE_BATCH = 16
+MAX_ROUND_LATENTS = 100
+"""The longest round of a looped clip, in latent frames."""
 
 
 class LatentPool:
@@ -58,12 +63,18 @@ class LatentPool:
             self._owed -= ENCODE_BATCH
             self._encode(ENCODE_BATCH)
 
-    def draw(self, count: int) -> tuple[Tensor, list[Scene]]:
-        """Random normalised latents `b c t h w`, float32, and the scenes they show."""
+    @property
+    def latent_frames(self) -> int:
+        """Latent frames of what is drawn."""
+        return self._vae.config.latent_frames(self.config.window_frames or self.config.num_frames)
+
+    def draw(self, count: int) -> Batch:
+        """Random clips or windows of them."""
         weights = torch.tensor([self._weight(scene) for scene in self._scenes])
         indices = torch.multinomial(weights, count, replacement=True).tolist()
         latents = torch.stack([self._latents[i] for i in indices]).float()
-        return latents, [self._scenes[i] for i in indices]
+        scenes = [self._scenes[i] for i in indices]
+        return windows(self.config.kind, latents, scenes, self.latent_frames)
 
     def save(self, folder: Path) -> None:
         """Write the latents, so that a resumed run need not encode them again."""
@@ -84,7 +95,8 @@ class LatentPool:
         self._scenes = [self._scene(self._index_at(slot)) for slot in range(len(self))]
 
     def _path(self, folder: Path) -> Path:
-        return folder / f"latents-{self.config.num_frames}.safetensors"
+        kind = "" if self.config.kind == "whole" else f"{self.config.kind}-"
+        return folder / f"latents-{kind}{self.config.num_frames}.safetensors"
 
     def _weight(self, scene: Scene) -> float:
         return max(self._emphasis.get(spec.motion, 1.0) for spec in scene.objects)
@@ -97,10 +109,23 @@ class LatentPool:
         last = self._next - 1
         return last - (last - slot) % self.config.capacity
 
+    def _render(self, scenes: Sequence[Scene]) -> Tensor:
+        if self.config.kind != "looped":
+            return render_batch(scenes, self.config.num_frames, self._size)
+        factor = self._vae.config.time_factor
+        over = factor * glide(self.latent_frames)
+        rng = np.random.default_rng([self._seed, self._next])
+        shortest = self._vae.config.latent_frames(self.config.num_frames)
+        latents = rng.integers(shortest, MAX_ROUND_LATENTS, len(scenes))
+        rounds = [StartsOver(factor * int(at), over) for at in latents]
+        return render_round(
+            scenes, self.config.num_frames, self._size, rounds=rounds, after=factor * AHEAD
+        )
+
     @torch.no_grad()
     def _encode(self, count: int) -> None:
         scenes = [self._scene(self._next + i) for i in range(count)]
-        frames = render_batch(scenes, self.config.num_frames, self._size)
+        frames = self._render(scenes)
         latents = normalise_latents(self._vae.encode(frames), self._statistics).half()
         for scene, latent in zip(scenes, latents, strict=True):
             slot = self._next % self.config.capacity

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from videogen.models.weights import Model, load_model
-from videogen.training.clips import numbered_scene, render_batch
+from videogen.shapes.motion import StartsOver
+from videogen.shapes.render import render
+from videogen.training.clips import as_pixels, numbered_scene, render_batch, render_round
 from videogen.training.config import LatentPoolConfig
 from videogen.training.latent_pool import LatentPool
 
@@ -31,16 +33,17 @@ def make_pool(model: Model, config: LatentPoolConfig = CONFIG, **options: object
 
 
 def test_latents_are_those_of_the_scenes_they_come_with(model: Model) -> None:
-    latents, scenes = make_pool(model).draw(4)
-    expected = model.normalise(model.vae.encode(render_batch(scenes, 5, 32)))
-    torch.testing.assert_close(latents, expected, atol=5e-3, rtol=5e-3)
+    batch = make_pool(model).draw(4)
+    expected = model.normalise(model.vae.encode(render_batch(batch.scenes, 5, 32)))
+    torch.testing.assert_close(batch.latents, expected, atol=5e-3, rtol=5e-3)
+    assert not batch.known.any()
 
 
 def test_the_oldest_make_room(model: Model) -> None:
     pool = make_pool(model, replace(CONFIG, capacity=48))
     pool.refresh()
     assert len(pool) == 48
-    drawn = pool.draw(400)[1]
+    drawn = pool.draw(400).scenes
     assert numbered_scene(0, 50, ("narrow",)) in drawn
     assert numbered_scene(0, 3, ("narrow",)) not in drawn
 
@@ -55,13 +58,56 @@ def test_a_restored_pool_is_the_same(model: Model, tmp_path: Path) -> None:
         torch.manual_seed(1)
         drawn = p.draw(8)
         torch.manual_seed(1)
-        assert torch.equal(drawn[0], pool.draw(8)[0])
-        assert drawn[1] == [scene for scene in drawn[1] if scene in pool.draw(2000)[1]]
+        assert torch.equal(drawn.latents, pool.draw(8).latents)
+        assert set(drawn.scenes) <= set(pool.draw(2000).scenes)
 
 
 def test_emphasis_draws_a_motion_more_often(model: Model) -> None:
     def share(**options: object) -> float:
-        scenes = make_pool(model, **options).draw(2000)[1]
+        scenes = make_pool(model, **options).draw(2000).scenes
         return float(np.mean([scene.objects[0].motion == "grow" for scene in scenes]))
 
     assert share(emphasis={"grow": 9.0}) > 3 * share()
+
+
+def test_windows_go_on_from_known_frames(model: Model) -> None:
+    config = replace(CONFIG, kind="continued", num_frames=17, window_frames=9, initial=4)
+    pool = make_pool(model, config)
+    batch = pool.draw(200)
+    whole = model.normalise(model.vae.encode(render_batch(batch.scenes, 17, 32)))
+    firsts = []
+    for window, clip in zip(batch.latents, whole, strict=True):
+        errors = [float((window - clip[:, i : i + 3]).abs().max()) for i in range(3)]
+        assert min(errors) < 0.01
+        firsts.append(int(np.argmin(errors)))
+    counts = batch.known.sum(dim=1)
+    assert set(firsts) == {0, 1, 2}
+    assert {int(n) for n, first in zip(counts, firsts, strict=True) if first} == {1, 2}
+    assert 0 in {int(n) for n, first in zip(counts, firsts, strict=True) if not first}
+    assert all(k.tolist() == sorted(k.tolist(), reverse=True) for k in batch.known)
+
+
+def test_looped_windows_know_both_of_their_ends(model: Model) -> None:
+    config = replace(CONFIG, kind="looped", num_frames=45, window_frames=33, initial=2)
+    batch = make_pool(model, config).draw(40)
+    assert batch.latents.shape[2] == 9
+    assert batch.known[:, -2:].all()
+    assert not batch.known[:, 4:7].any()
+    assert {int(n) for n in batch.known[:, :4].sum(dim=1)} == {1, 2, 3, 4}
+
+
+def test_rounds_lead_back_to_their_start() -> None:
+    scenes = [numbered_scene(0, index, ("narrow",)) for index in range(12)]
+    rounds = [StartsOver(at=60 + 4 * index, over=12) for index in range(12)]
+    clips = render_round(scenes, 45, 64, rounds=rounds, after=8)
+    begin = render_batch(scenes, 9, 64)
+    torch.testing.assert_close(clips[:, :, -9:], begin, atol=0.02, rtol=0)
+    going_on = torch.stack(
+        [
+            as_pixels(render(scene, 24, start_frame=turn.at - 36))
+            for scene, turn in zip(scenes, rounds, strict=True)
+        ]
+    )
+    torch.testing.assert_close(clips[:, :, :24], going_on, atol=0.02, rtol=0)
+    steps = clips[:, :, 1:] - clips[:, :, :-1]
+    assert steps.abs().mean(dim=(1, 3, 4)).max() < 0.15, "no jump on the way"
