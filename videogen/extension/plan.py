@@ -100,7 +100,8 @@ def _window(spec: ClipSpec, request: ClipRequest) -> int:
     recommended = spec.sampling.get("chunk_frames") or spec.sampling.get("num_frames")
     frames = request.chunk_frames or recommended or DEFAULT_CHUNK_FRAMES
     factor = spec.vae.time_factor
-    if (frames - 1) % factor or frames == 1:
+    alone = frames == 1 and request.extension == "windows"  # each latent frame for itself
+    if (frames - 1) % factor or (frames == 1 and not alone):
         below = max(factor + 1, frames - (frames - 1) % factor)
         raise InvalidRequestError(
             f"chunk_frames: got {frames}, expected {factor}n+1 of at least {factor + 1} "
@@ -110,6 +111,8 @@ def _window(spec: ClipSpec, request: ClipRequest) -> int:
 
 
 def _context(spec: ClipSpec, request: ClipRequest, window: int) -> int:
+    if window == 1:
+        return 0
     if request.context_frames is None:
         return max(1, (window - 1) // 2)
     factor = spec.vae.time_factor

@@ -3,6 +3,9 @@
 MultiDiffusion in time with the reused noise and triangular weights of FreeNoise (Qiu et al.
 2310.15169). Needs no training and no noise level per frame, so it suits any model; the latents of
 the whole clip are in memory, the activations of one window.
+
+A window of one latent frame is denoising frame by frame: attention in time sees the frame alone, and
+each frame has its own noise.
 """
 
 from __future__ import annotations
@@ -29,8 +32,11 @@ def windows_chunk(
     count, stride = plan.num_latents, plan.window - plan.context
     starts = window_starts(count, plan.window, stride)
     denoisers = [sampler.denoiser(start, plan.window) for start in starts]
-    order = noise_order(sampler.request.seed, count, plan.window, stride)
-    x = sampler.noise("initial", 0, plan.window)[:, :, order]
+    if plan.window == 1:
+        x = sampler.noise("initial", 0, count)
+    else:
+        order = noise_order(sampler.request.seed, count, plan.window, stride)
+        x = sampler.noise("initial", 0, plan.window)[:, :, order]
     denoiser = averaged(denoisers, starts, plan.window, sampler)
     return sampler.solve(denoiser, first, count, on_step, initial=x)[0].float(), {}
 

@@ -64,6 +64,15 @@ def test_windows_of_a_clip_that_fits_are_the_clip(pipe: VideoGenerator) -> None:
     )
 
 
+def test_windows_of_one_frame_denoise_each_for_itself(pipe: VideoGenerator) -> None:
+    alone = SMALL | {"chunk_frames": 1, "extension": "windows"}
+    three = pipe.denoise(pipe.resolve(**alone, num_frames=9))
+    five = pipe.denoise(pipe.resolve(**alone, num_frames=17))
+    torch.testing.assert_close(three, five[:, :3])
+    torch.testing.assert_close(three[:, :1], pipe.denoise(pipe.resolve(**SMALL, num_frames=1)))
+    assert not torch.allclose(five, pipe.denoise(pipe.resolve(**SMALL, num_frames=17)))
+
+
 def test_tasks_of_windows_may_be_computed_anywhere(pipe: VideoGenerator) -> None:
     request = pipe.resolve(**SMALL, num_frames=61, extension="windows")
     expected = pipe.denoise(request)

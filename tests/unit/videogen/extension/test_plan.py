@@ -111,6 +111,11 @@ def test_context_frames_are_whole_latent_frames(
     assert plan_of(spec, context_frames=frames).context == latents
 
 
+def test_windows_may_be_one_frame_that_shares_nothing(spec: ModelSpec) -> None:
+    plan = plan_of(spec, extension="windows", chunk_frames=1)
+    assert (plan.method, plan.window, plan.context) == ("windows", 1, 0)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
