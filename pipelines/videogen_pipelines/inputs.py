@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,6 +21,7 @@ from videogen_pipelines.manifest import (
 )
 from videogen_pipelines.manifest.columns import Columns
 from videogen_pipelines.manifest.identity import Identities
+from videogen_pipelines.manifest.media import MediaPlace
 from videogen_pipelines.manifest.readers import RawRow
 from videogen_pipelines.manifest.rows import CheckRequest, ResolvedRow, RowResolver
 
@@ -82,13 +83,16 @@ class ManifestInputs:
 
 @dataclass(frozen=True)
 class PromptInputs:
-    """Prompts, each a row that says nothing else but, if given, the seed."""
+    """Prompts, each a row that says nothing else but, if given, the seed and `fields`."""
 
     prompts: Sequence[str]
     defaults: SamplingDefaults
     check_request: CheckRequest
     seed: int | None = None
     num_samples: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What else every row says, such as `image`; relative paths start at `folder`."""
+    folder: str = "."
 
     def check(self, on_row: OnRow | None = None) -> ManifestReport:
         rows = self._resolve()
@@ -122,11 +126,13 @@ class PromptInputs:
             "prompts": list(self.prompts),
             "seed": self.seed,
             "num_samples": self.num_samples,
+            "fields": dict(self.fields),
+            "folder": str(Path(self.folder).absolute()),
         }
 
     def _rows(self) -> list[dict[str, Any]]:
         seed = {} if self.seed is None else {"seed": self.seed}
-        return [{"prompt": prompt, **seed} for prompt in self.prompts]
+        return [{"prompt": prompt, **seed, **self.fields} for prompt in self.prompts]
 
     def _resolve(self) -> list[ResolvedRow]:
         resolver = RowResolver(
@@ -134,6 +140,7 @@ class PromptInputs:
             Identities(self.num_samples, "prompt"),
             self.defaults,
             check_request=self.check_request,
+            place=MediaPlace(str(Path(self.folder).absolute())),
         )
         return [
             resolver.resolve(RawRow(number, f"prompt {number}", values))

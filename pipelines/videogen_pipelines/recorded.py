@@ -38,7 +38,7 @@ def recorded_job(storage: Storage) -> Job:
             f"one of this version. Fix: {_AGAIN}."
         )
     config = _config_of(record)
-    model = LoadedModel.read(record.inputs["model"])
+    model = LoadedModel.read(record.inputs["model"], config.model.decoder)
     if model.stamp.digest != record.model.digest:
         raise WeightsError(
             f"model '{model.name}': got digest {model.stamp.digest[:12]}, expected "
@@ -60,7 +60,13 @@ def inputs_of(
     """The inputs that `Inputs.recipe()` described."""
     if recipe["kind"] == "prompts":
         return PromptInputs(
-            recipe["prompts"], defaults, check_request, recipe["seed"], recipe["num_samples"]
+            recipe["prompts"],
+            defaults,
+            check_request,
+            recipe["seed"],
+            recipe["num_samples"],
+            recipe.get("fields", {}),
+            recipe.get("folder", "."),
         )
     if recipe["kind"] == "sweep":
         inner = inputs_of(recipe["inputs"], defaults, check_request)

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 
 from videogen import __path__ as library_path
 from videogen.errors import ConfigError, OutputConflictError
-from videogen.storage import LocalStorage, Storage
+from videogen.requests import ClipRequest
+from videogen.storage import LocalStorage, Storage, is_remote
 from videogen_cluster import __path__ as cluster_path
 from videogen_cluster.handshake import code_digest
 from videogen_cluster.jobs import ADDRESS_KEY, CODE_KEY, JobRequest, Jobs, JobView
 from videogen_pipelines import __path__ as pipelines_path
+from videogen_pipelines.manifest import InvalidRow
 from videogen_pipelines.redact import redact
 from videogen_pipelines.run_record import next_invocation
 
@@ -102,18 +104,71 @@ def find_job(jobs: Jobs, target: str) -> JobView:
     return named[-1]
 
 
-def place_manifest(storage: Storage, path: Path) -> str:
+def place_manifest(storage: Storage, path: Path, media: Collection[Path] = ()) -> str:
     """Store a manifest under its sha256 in the output; returns its address for the nodes.
+
+    Args:
+        media: pictures and videos that its rows name; they lie beside it as they do here.
+
+    Raises:
+        ConfigError: media that do not lie below the manifest's folder, or another content of one
+            was placed before.
+        StorageError: the storage failed.
+    """
+    digest = _sha256(path)
+    if media:
+        for file in sorted(media):
+            _place_media(storage, f"{INPUTS_PREFIX}{digest}/", path.absolute().parent, file)
+        key = f"{INPUTS_PREFIX}{digest}/{path.name}"
+    else:
+        kind = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+        key = f"{INPUTS_PREFIX}{digest}{kind}"
+    storage.create(key, path)
+    return f"{storage.uri.rstrip('/')}/{key}"
+
+
+def place_file(storage: Storage, path: Path) -> str:
+    """Store a picture or video under its sha256 in the output; returns its address for the nodes.
 
     Raises:
         StorageError: the storage failed.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    kind = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    key = f"{INPUTS_PREFIX}{digest}{kind}"
+    key = f"{INPUTS_PREFIX}{_sha256(path)}{path.suffix}"
     storage.create(key, path)
     return f"{storage.uri.rstrip('/')}/{key}"
+
+
+def local_media(requests: Iterable[ClipRequest | InvalidRow]) -> set[Path]:
+    """Files of this machine that clips start with."""
+    addresses = {
+        address
+        for request in requests
+        if isinstance(request, ClipRequest)
+        for address in (request.image, request.video)
+        if address is not None and not is_remote(address)
+    }
+    return {Path(address) for address in addresses}
+
+
+def _place_media(storage: Storage, prefix: str, folder: Path, file: Path) -> None:
+    inside = os.path.normpath(file)
+    if not Path(inside).is_relative_to(folder):
+        raise ConfigError(
+            f"{file}: got a file outside of {folder}, expected one that can go along with the "
+            "manifest. Fix: move it below the manifest's folder and name it by a relative path, "
+            "use an s3:// address, or add --shared if every node has the same folders."
+        )
+    key = f"{prefix}{Path(inside).relative_to(folder).as_posix()}"
+    if not storage.create(key, file) and storage.read(key) != file.read_bytes():
+        raise ConfigError(
+            f"{file}: got another content than when this manifest was submitted before, expected "
+            "the same. Fix: restore it, or give it another name in the manifest."
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_reach(storage: Storage, address: str, *, shared: bool, model: str | None = None) -> None:

@@ -191,6 +191,12 @@ def _check_options(request: ClipRequest, method: Method) -> None:
                 f"{name}: got {getattr(request, name)!r} with extension '{request.extension}', "
                 "expected 'auto' or 'overlap'. Fix: leave extension out."
             )
+    if (request.image or request.video) and request.num_frames == 1:
+        name = "image" if request.image else "video"
+        raise InvalidRequestError(
+            f"num_frames: got 1 with {name}, expected frames after those that the clip starts "
+            "with. Fix: use 2 or more."
+        )
     if request.async_steps and request.sampler not in ("euler", "ddim"):
         raise InvalidRequestError(
             f"async_steps: got {request.async_steps} with sampler '{request.sampler}', expected "

@@ -12,6 +12,8 @@ import typer
 from videogen_pipelines.cli.outcomes import CODES, stoppable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from videogen_pipelines.generate import Outcome
@@ -56,6 +58,18 @@ def generate(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the prompts; without it a hash of each.")
     ] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0, help="Seconds of the prompts' clips.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="A picture that the prompts' clips start with.")
+    ] = None,
+    video: Annotated[
+        str | None, typer.Option(help="A video whose end the prompts' clips go on from.")
+    ] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="The prompts' clips end where they begin.")
+    ] = False,
     num_samples: Annotated[
         int | None, typer.Option(min=1, help="Clips per prompt, each with a seed of its own.")
     ] = None,
@@ -103,6 +117,7 @@ def generate(
     Example: videogen generate --prompt "a red circle moves right" --seed 7
     """
     check_code()
+    check_usage(locals())
     job = job_of(
         manifest=manifest,
         out=out,
@@ -110,6 +125,10 @@ def generate(
         negative_prompt=negative_prompt,
         num_frames=num_frames,
         seed=seed,
+        duration=duration,
+        image=image,
+        video=video,
+        loop=loop,
         num_samples=num_samples,
         limit=limit,
         column_map=column_map,
@@ -148,6 +167,10 @@ def job_of(
     column_map: list[str] | None,
     extra_columns: ExtraColumns,
     bad_rows: BadRows,
+    duration: float | None = None,
+    image: str | None = None,
+    video: str | None = None,
+    loop: bool = False,
     model: str | None,
     gangs: int | None,
     config: str | None,
@@ -159,7 +182,7 @@ def job_of(
     from videogen_pipelines.config import load_run_config, override
     from videogen_pipelines.job import Job, LoadedModel
 
-    check_usage(manifest, prompt, seed)
+    fields = {"duration_s": duration, "image": image, "video": video, "loop": loop or None}
     named = {
         "model.name": model,
         "sampling.negative_prompt": negative_prompt,
@@ -169,13 +192,14 @@ def job_of(
     }
     flags = [override(path, value) for path, value in named.items() if value is not None]
     settings = load_run_config(config, [*(overrides or []), *flags])
-    loaded = LoadedModel.read(settings.model.name)
+    loaded = LoadedModel.read(settings.model.name, settings.model.decoder)
     inputs = _inputs(
         manifest,
         prompt or [],
         loaded.defaults(settings),
         loaded.check,
         seed=seed,
+        fields={name: value for name, value in fields.items() if value is not None},
         num_samples=num_samples,
         limit=limit,
         column_map=column_map or [],
@@ -210,16 +234,25 @@ def check_code() -> None:
         )
 
 
-def check_usage(manifest: str | None, prompts: list[str] | None, seed: int | None) -> None:
-    """Refuse options that exclude each other.
+OF_PROMPTS = ("seed", "duration", "image", "video", "loop")
+"""Options that rows of a manifest say themselves."""
+
+
+def check_usage(params: Mapping[str, Any]) -> None:
+    """Refuse options of `generate`, by the names of its parameters, that exclude each other.
 
     Raises:
         BadParameter: they do.
     """
-    if (manifest is None) == (not prompts):
+    manifest = params["manifest"]
+    if (manifest is None) == (not params["prompt"]):
         raise typer.BadParameter("give a manifest or at least one --prompt, and not both")
-    if manifest is not None and seed is not None:
-        raise typer.BadParameter("--seed belongs to --prompt; in a manifest, rows have a seed")
+    for name in OF_PROMPTS:
+        if manifest is not None and params[name] not in (None, False):
+            field = "duration_s" if name == "duration" else name
+            raise typer.BadParameter(
+                f"--{name} belongs to --prompt; in a manifest, rows say '{field}'"
+            )
 
 
 def _inputs(
@@ -229,6 +262,7 @@ def _inputs(
     check_request: Any,
     *,
     seed: int | None,
+    fields: Mapping[str, Any],
     num_samples: int | None,
     limit: int | None,
     column_map: list[str],
@@ -239,7 +273,7 @@ def _inputs(
     from videogen_pipelines.manifest import ManifestOptions, parse_column_map
 
     if manifest is None:
-        return PromptInputs(prompts, defaults, check_request, seed, num_samples)
+        return PromptInputs(prompts, defaults, check_request, seed, num_samples, fields)
     options = ManifestOptions(
         columns=parse_column_map(column_map),
         extra_columns=extra_columns.value,

@@ -13,13 +13,15 @@ import typer
 from videogen_pipelines.cli.errors import ENVIRONMENT, INTERRUPTED, OK
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from videogen.storage import Storage
     from videogen_cluster.jobs import Jobs, JobView
     from videogen_pipelines.submission import Submission
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _HANDLED = frozenset(
-    ["manifest", "out", "config", "overrides", "model", "json", "dry_run"]
+    ["manifest", "out", "config", "overrides", "model", "image", "video", "json", "dry_run"]
 )  # said in another way to a job
 
 
@@ -61,7 +63,11 @@ def submit(
         bool, typer.Option("--shared", help="Every node has the same folder at --out.")
     ] = False,
     check: Annotated[
-        bool, typer.Option(help="Check all rows here first; needs the manifest and model here.")
+        bool,
+        typer.Option(
+            help="Check all rows here first and send their pictures and videos along; needs the "
+            "manifest and model here."
+        ),
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
@@ -79,9 +85,9 @@ def submit(
     storage = wanted.storage()
     jobs = Jobs(address)  # first, because what follows writes
     check_reach(storage, jobs.address, shared=shared, model=wanted.params["model"])
-    if check:
-        wanted.check()
-    request = _submission(wanted, storage, env or [], ship, python).request(jobs)
+    media = wanted.check() if check else set()
+    request = _submission(wanted, storage, env or [], ship, python, set() if shared else media)
+    request = request.request(jobs)
     jobs.submit(request)
     note_submitted(storage, request.id, jobs.address)
     found = {"job_id": request.id, "out": storage.uri, "address": jobs.address}
@@ -107,15 +113,22 @@ class Wanted:
 
         return open_storage(self.params["out"])
 
-    def check(self) -> None:
-        """Check configuration and rows as `generate` would."""
+    def check(self) -> set[Path]:
+        """Check configuration and rows as `generate` would; returns the local files they name."""
         from videogen_pipelines.cli.generate import job_of
+        from videogen_pipelines.submission import local_media
 
         ignored = ("dry_run", "log_interval", "json")
-        job_of(**{name: value for name, value in self.params.items() if name not in ignored})
+        job = job_of(**{name: value for name, value in self.params.items() if name not in ignored})
+        return local_media(job.inputs.requests(job.report))
 
-    def arguments(self, manifest: str | None, out: str) -> list[str]:
+    def arguments(
+        self, manifest: str | None, out: str, media: Mapping[str, str] | None = None
+    ) -> list[str]:
         """The same options for a machine that has none of this one's files.
+
+        Args:
+            media: where the files of --image and --video are for that machine, by option.
 
         Raises:
             ConfigError: the configuration file cannot be read.
@@ -127,6 +140,9 @@ class Wanted:
         for name, option in self.said.items():
             if name not in _HANDLED:
                 said += _spelled(option, self.params[name])
+        for name in ("image", "video"):
+            if address := (media or {}).get(name, self.params[name]):
+                said += [f"--{name}", address]
         if model := self.params["model"]:
             folder = Path(model).expanduser()
             said += ["--model", str(folder.resolve()) if folder.is_dir() else model]
@@ -149,7 +165,7 @@ def parse(arguments: list[str]) -> Wanted:
     command = typer.main.get_command(app)
     context = command.make_context("submit", list(arguments))
     params = context.params
-    check_usage(params["manifest"], params["prompt"], params["seed"])
+    check_usage(params)
     if params["dry_run"]:
         raise typer.BadParameter("--dry-run belongs to 'videogen generate', which checks the same")
     return Wanted(params, {p.name: _name(p) for p in command.params if _was_said(context, p)})
@@ -194,15 +210,30 @@ def _flattened(config: str | None) -> list[str]:
 
 
 def _submission(
-    wanted: Wanted, storage: Storage, env: list[str], ship: ShipMode, python: str
+    wanted: Wanted,
+    storage: Storage,
+    env: list[str],
+    ship: ShipMode,
+    python: str,
+    media: set[Path],
 ) -> Submission:
-    from videogen_pipelines.submission import Submission, passed_environment, place_manifest
+    from videogen_pipelines.submission import (
+        Submission,
+        passed_environment,
+        place_file,
+        place_manifest,
+    )
 
     environment = passed_environment(env)
     manifest = wanted.params["manifest"]
     if manifest is not None and "://" not in manifest:
-        manifest = place_manifest(storage, Path(manifest).expanduser())
-    arguments = wanted.arguments(manifest, storage.uri)
+        manifest = place_manifest(storage, Path(manifest).expanduser(), media)
+    placed = {}
+    for name in ("image", "video"):
+        said = wanted.params[name]
+        if said is not None and Path(said).expanduser().absolute() in media:
+            placed[name] = place_file(storage, Path(said).expanduser())
+    arguments = wanted.arguments(manifest, storage.uri, placed)
     return Submission(storage, arguments, environment, ship.value, python)
 
 

@@ -30,7 +30,7 @@ def sweep(
     app = typer.Typer(add_completion=False)
     app.command(name="sweep")(generate)
     params = typer.main.get_command(app).make_context("sweep", list(arguments)).params
-    check_usage(params["manifest"], params["prompt"], params["seed"])
+    check_usage(params)
     if not params["grid"]:
         raise typer.BadParameter("give at least one --grid, such as --grid guidance_scale=1,3,5")
     check_code()

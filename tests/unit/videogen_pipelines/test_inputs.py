@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from videogen.defaults import PACKAGE_DEFAULTS
 from videogen.errors import InvalidRequestError
 from videogen.requests import ClipRequest
 from videogen_pipelines.inputs import ManifestInputs, PromptInputs
 from videogen_pipelines.manifest import InvalidRow, ManifestError
+from videogen_pipelines.recorded import inputs_of
 
 
 def odd(request: ClipRequest) -> None:
     if request.num_frames % 2 == 0:
         raise InvalidRequestError(f"num_frames: got {request.num_frames}, expected an odd number")
+
+
+def no_check(request: ClipRequest) -> None:
+    pass
 
 
 def clips(inputs: PromptInputs | ManifestInputs) -> list[ClipRequest]:
@@ -38,6 +45,22 @@ def test_a_prompt_is_the_same_clip_as_the_same_row_of_a_manifest(tmp_path: Path)
     manifest.write_text('{"prompt": "a cat", "seed": 3}\n')
     from_file = clips(ManifestInputs(str(manifest), PACKAGE_DEFAULTS, odd))
     assert clips(PromptInputs(["a cat"], PACKAGE_DEFAULTS, odd, seed=3)) == from_file
+
+
+def test_a_prompt_says_what_a_row_would(tmp_path: Path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "start.png")
+    row = {"prompt": "a cat", "duration_s": 1.0, "image": "start.png", "loop": True}
+    manifest = tmp_path / "rows.jsonl"
+    manifest.write_text(json.dumps(row) + "\n")
+    from_file = clips(ManifestInputs(str(manifest), PACKAGE_DEFAULTS, no_check))
+    said = {name: value for name, value in row.items() if name != "prompt"}
+    inputs = PromptInputs(["a cat"], PACKAGE_DEFAULTS, no_check, fields=said, folder=str(tmp_path))
+    assert clips(inputs) == from_file
+    assert from_file[0].image == str(tmp_path / "start.png")
+    recipe = json.loads(json.dumps(inputs.recipe()))
+    again = inputs_of(recipe, PACKAGE_DEFAULTS, no_check)
+    assert isinstance(again, PromptInputs)
+    assert clips(again) == from_file
 
 
 def test_samples_have_seeds_of_their_own():

@@ -122,6 +122,33 @@ def test_a_manifest_lies_under_its_digest(
     assert Path(placed).read_bytes() == path.read_bytes()
 
 
+def test_media_lie_beside_their_manifest(storage: LocalStorage, tmp_path: Path):
+    folder = tmp_path / "prompts"
+    (folder / "pictures").mkdir(parents=True)
+    picture = folder / "pictures" / "a.png"
+    picture.write_bytes(b"a picture")
+    manifest = folder / "rows.jsonl"
+    manifest.write_bytes(b'{"prompt": "x", "image": "pictures/a.png"}\n')
+    placed = Path(place_manifest(storage, manifest, {picture}))
+    assert (placed.parent / "pictures" / "a.png").read_bytes() == b"a picture"
+    assert place_manifest(storage, manifest, {picture}) == str(placed)
+
+    picture.write_bytes(b"another picture")
+    with pytest.raises(ConfigError, match="another content than when"):
+        place_manifest(storage, manifest, {picture})
+
+
+def test_media_elsewhere_cannot_go_along(storage: LocalStorage, tmp_path: Path):
+    manifest = tmp_path / "prompts" / "rows.jsonl"
+    manifest.parent.mkdir()
+    manifest.write_bytes(b'{"prompt": "x", "image": "../a.png"}\n')
+    picture = tmp_path / "prompts" / ".." / "a.png"
+    picture.write_bytes(b"a picture")
+    with pytest.raises(ConfigError, match="below the manifest's folder"):
+        place_manifest(storage, manifest, {picture})
+    assert not list(storage.root.rglob("*.jsonl"))
+
+
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1:8265", "http://localhost:1", "http://[::1]:1"]
 )

@@ -127,6 +127,7 @@ def test_windows_may_be_one_frame_that_shares_nothing(spec: ModelSpec) -> None:
         ({"extension": "windows", "loop": True}, "loop: got True with extension 'windows'"),
         ({"extension": "windows", "async_steps": 2}, "async_steps: got 2 with extension"),
         ({"extension": "none", "num_frames": 33, "image": "a"}, "image: got 'a' with extension"),
+        ({"num_frames": 1, "image": "a"}, "num_frames: got 1 with image"),
         ({"async_steps": 2, "sampler": "unipc"}, "async_steps: got 2 with sampler 'unipc'"),
         ({"loop": True, "num_frames": 62}, r"num_frames: got 62, .* \(60, 61, 64\) with loop"),
         ({"loop": True, "num_frames": 9}, r"num_frames: got 9, .* \(16, 17, 20\) with loop"),

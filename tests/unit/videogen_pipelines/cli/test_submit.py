@@ -52,6 +52,14 @@ def test_prompts_go_as_they_are():
     assert said[:8] == ["--out", "/o", "--prompt", "it's; $HOME", "--prompt", "two", "--seed", "0"]
 
 
+def test_pictures_are_named_as_the_cluster_sees_them():
+    wanted = parse(["-p", "a cat", "--image", "cat.png", "--duration", "3", "--loop", "--out", "o"])
+    said = wanted.arguments(None, "/o", {"image": "s3://b/run/inputs/ab.png"})
+    again = parse(said).params
+    assert again["image"] == "s3://b/run/inputs/ab.png"
+    assert (again["duration"], again["loop"]) == (3.0, True)
+
+
 def test_what_was_not_said_is_left_to_the_cluster():
     assert parse(["rows.jsonl", "--out", "o"]).arguments("m", "o") == [
         *("m", "--out", "o", "--set", 'cluster.address="auto"')
@@ -63,6 +71,7 @@ def test_what_was_not_said_is_left_to_the_cluster():
     [
         ["--out", "o"],
         ["rows.jsonl", "--prompt", "p"],
+        ["rows.jsonl", "--image", "cat.png"],
         ["rows.jsonl", "--dry-run"],
         ["rows.jsonl", "--nonsense"],
         ["rows.jsonl", "--gangs", "0"],
