@@ -6,6 +6,7 @@ names carry the extractor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,6 +71,31 @@ def diversity(features: np.ndarray, reference: np.ndarray | None = None) -> SetS
     first, second = np.triu_indices(len(rows), 1)
     distances = np.sqrt(((rows[first] - rows[second]) ** 2).mean(axis=1))
     return SetScore(f"set.diversity.{FEATURE}", float(distances.mean()), len(rows))
+
+
+def prompt_diversity(
+    features: np.ndarray, prompts: Sequence[str], reference: np.ndarray | None = None
+) -> tuple[SetScore, int] | None:
+    """How much clips of one prompt differ: the mean over prompts of their `diversity`.
+
+    Args:
+        features: float `[n d]`.
+        prompts: of each clip; a prompt counts if it has two clips or more.
+        reference: clips whose standard deviation is the unit; None is all of `features`.
+
+    Returns:
+        The score, whose `num_clips` are those that count, and the number of prompts that do; None
+        if none does.
+    """
+    every = features if reference is None else reference
+    names = np.asarray(prompts, dtype=object)
+    groups = [features[names == name] for name in dict.fromkeys(prompts)]
+    several = [group for group in groups if len(group) > 1]
+    if not several:
+        return None
+    found = [diversity(group, every) for group in several]
+    value = float(np.mean([each.value for each in found]))
+    return SetScore(found[0].name, value, sum(map(len, several))), len(several)
 
 
 def _check(name: str, features: np.ndarray, width: int) -> None:

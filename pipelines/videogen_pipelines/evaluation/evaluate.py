@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -24,10 +23,12 @@ from videogen_pipelines.config import RunConfig
 from videogen_pipelines.engine import Items, run_workload
 from videogen_pipelines.evaluation.columns import ScoredClip, row_of, schema_of, table_of
 from videogen_pipelines.evaluation.job import EvaluationJob
+from videogen_pipelines.evaluation.pairs import describe_pairs
+from videogen_pipelines.evaluation.sets import SETS_KEY, FeatureTable, describe_sets
 from videogen_pipelines.evaluation.settings import versions
 from videogen_pipelines.evaluation.sources import RunSource
 from videogen_pipelines.evaluation.store import METRICS_PREFIX
-from videogen_pipelines.evaluation.summary import MetricSummary, PointSummaries
+from videogen_pipelines.evaluation.summary import MetricSummary, PointSummaries, point_of
 from videogen_pipelines.evaluation.workload import EvaluateWorkload
 from videogen_pipelines.progress import Progress
 from videogen_pipelines.redact import redact
@@ -40,6 +41,7 @@ Engine = Callable[[EvaluationJob, Items, Listener, int], bool]
 CLIPS_KEY = f"{METRICS_PREFIX}clips.parquet"
 SUMMARY_KEY = f"{METRICS_PREFIX}summary.json"
 LOCK = ".lock-evaluate"
+_NONE: Mapping[str, str] = {}
 _BATCH = 1000
 
 
@@ -113,16 +115,12 @@ def evaluate(
     started = time.monotonic()
     heard = ScoreListener()
     with job.out.lock(LOCK):
-        waiting = job.unscored()
-        to_do = len(waiting)
-        progress = Progress(to_do, console, log_interval_s)
-        progress.say(f"{to_do:,} clips to score, {len(job.source.ids) - to_do:,} done already")
-        listener = RunListener([heard, ScreenListener(progress)])
-        interrupted = False
-        with progress if to_do else nullcontext():
-            if to_do:
-                interrupted = engine(job, job.items(waiting), listener, to_do)
-        summary = None if interrupted else aggregate(job, heard.failures)
+        screen = _Screen(console, log_interval_s)
+        interrupted = _score(job, heard, screen, engine)
+        unknown = ScoreListener()
+        if job.reference is not None and not interrupted:
+            interrupted = _score(job.reference, unknown, screen, engine, "of the reference ")
+        summary = None if interrupted else aggregate(job, heard.failures, unknown.failures)
     state: State = "some_failed" if heard.failures else "complete"
     return EvaluationOutcome(
         state="interrupted" if interrupted else state,
@@ -136,6 +134,27 @@ def evaluate(
     )
 
 
+class _Screen(NamedTuple):
+    console: Console
+    log_interval_s: float
+
+
+def _score(
+    job: EvaluationJob, heard: ScoreListener, screen: _Screen, engine: Engine, which: str = ""
+) -> bool:
+    """Score what has no score; returns whether that was stopped."""
+    waiting = job.unscored()
+    to_do = len(waiting)
+    progress = Progress(to_do, *screen)
+    done = len(job.source.ids) - to_do
+    progress.say(f"{to_do:,} clips {which}to score, {done:,} done already")
+    if not to_do:
+        return False
+    listener = RunListener([heard, ScreenListener(progress)])
+    with progress:
+        return engine(job, job.items(waiting), listener, to_do)
+
+
 def add_up_run(config: RunConfig, storage: Storage) -> dict[str, Any]:
     """Add up what was scored while the clips of a run were made; see `aggregate`.
 
@@ -144,11 +163,14 @@ def add_up_run(config: RunConfig, storage: Storage) -> dict[str, Any]:
     return aggregate(EvaluationJob.of(config, RunSource(storage), storage), {})
 
 
-def aggregate(job: EvaluationJob, failures: Mapping[str, str]) -> dict[str, Any]:
-    """Write `metrics/clips.parquet` and `metrics/summary.json` from the scores that are stored.
+def aggregate(
+    job: EvaluationJob, failures: Mapping[str, str], unknown: Mapping[str, str] = _NONE
+) -> dict[str, Any]:
+    """Write `metrics/clips.parquet`, `sets.json` and `summary.json` from the stored scores.
 
     Args:
         failures: why clips have no score, by id.
+        unknown: the same of clips of the reference.
 
     Returns:
         What the summary says.
@@ -161,6 +183,7 @@ def aggregate(job: EvaluationJob, failures: Mapping[str, str]) -> dict[str, Any]
     schema = schema_of(names, grid)
     numbers = MetricSummary(job.evaluator.metrics)
     points = PointSummaries(job.evaluator.metrics, grid)
+    table = FeatureTable(len(job.source.ids))
     counts = {"scored": 0, "failed": 0, "missing": 0}
     with temporary_folder() as folder:
         path = folder / "clips.parquet"
@@ -172,17 +195,49 @@ def aggregate(job: EvaluationJob, failures: Mapping[str, str]) -> dict[str, Any]
                     if scored.score is not None:
                         numbers.add(scored.score)
                         points.add(scored.clip, scored.score)
+                        table.add(scored.score, row["prompt"], point_of(scored.clip, grid))
                 writer.write_table(table_of(rows, schema))
         job.out.put(CLIPS_KEY, path)
     summary = {
         **_heading(job, counts),
         **numbers.to_dict(),
         "sweep": points.to_dict(),
+        "sets": _write_sets(job, table, unknown),
         "failures": dict(sorted(failures.items())),
     }
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     job.out.put(SUMMARY_KEY, text.encode())
     return summary
+
+
+def _write_sets(
+    job: EvaluationJob, table: FeatureTable, unknown: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write `metrics/sets.json`; returns what it says, without the pairs one by one."""
+    other = job.reference
+    known = None if other is None else _features_of(other)
+    sets: dict[str, Any] = {"schema": 1, **describe_sets(table, job.grid, known)}
+    sets |= {"reference": None, "pairs": None}
+    if other is not None and known is not None:
+        sets["reference"] = {
+            "uri": redact(other.source.storage.uri),
+            "clips": known.num_clips,
+            "failures": dict(sorted(unknown.items())),
+        }
+        sets["pairs"] = describe_pairs(job.source, other.source)
+    text = json.dumps(sets, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    job.out.put(SETS_KEY, text.encode())
+    if sets["pairs"] is not None:
+        sets["pairs"] = {name: said for name, said in sets["pairs"].items() if name != "clips"}
+    return sets
+
+
+def _features_of(job: EvaluationJob) -> FeatureTable:
+    table = FeatureTable(len(job.source.ids))
+    for scored in _scored(job, {}):
+        if scored.score is not None:
+            table.add(scored.score, scored.score.prompt, None)
+    return table
 
 
 def _heading(job: EvaluationJob, counts: Mapping[str, int]) -> dict[str, Any]:

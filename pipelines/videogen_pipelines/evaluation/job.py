@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,8 @@ class EvaluationJob:
     out: Storage
     settings: EvaluateSettings
     evaluator: Evaluator
+    reference: EvaluationJob | None = None
+    """What the clips are compared with as a set: only what that takes is measured there."""
 
     @classmethod
     def check(
@@ -34,6 +36,7 @@ class EvaluationJob:
         out: str | None = None,
         config: str | None = None,
         overrides: Sequence[str] = (),
+        reference: str | None = None,
     ) -> EvaluationJob:
         """Find the clips and check the configuration; nothing is written.
 
@@ -41,6 +44,8 @@ class EvaluationJob:
             address: a run's output, or a folder of videos.
             out: where `metrics/` goes; None is beside the clips.
             config: a YAML file; None is what the run was made with, if it is a run.
+            reference: a run or folder that the clips are compared with, as a set and, where ids are
+                the same, in pairs.
 
         Raises:
             ConfigError: the configuration is wrong.
@@ -51,7 +56,19 @@ class EvaluationJob:
         source = open_source(storage)
         settings = load_run_config(config, [*_recorded(source, config), *overrides])
         target = storage if out is None else open_storage(out)
-        return cls.of(settings, source, target)
+        job = cls.of(settings, source, target)
+        return job if reference is None else job.against(reference)
+
+    def against(self, address: str) -> EvaluationJob:
+        """The same with a reference, whose measurements go beside those of the clips.
+
+        Raises:
+            StorageError: there is no clip, or the storage cannot be read.
+        """
+        settings = replace(self.settings, metrics=(), weights={})
+        source = open_source(open_storage(address))
+        other = EvaluationJob(self.config, source, self.out, settings, settings.evaluator())
+        return replace(self, reference=other)
 
     @classmethod
     def of(cls, config: RunConfig, source: Source, out: Storage) -> EvaluationJob:

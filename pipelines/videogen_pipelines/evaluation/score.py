@@ -53,6 +53,8 @@ class ClipScore(Record):
     boundaries: tuple[int, ...] = ()
     metrics: dict[str, MetricScore]
     skipped: dict[str, str]
+    feature: tuple[float, ...] | None = None
+    """What sets of clips are compared by; see `videogen.evaluation.sets`."""
     elapsed_s: float = 0.0
 
     @classmethod
@@ -79,6 +81,7 @@ class ClipScore(Record):
                 for name, found in metrics.results.items()
             },
             skipped=dict(metrics.skipped),
+            feature=None if metrics.feature is None else _feature(metrics.feature),
             **named,
         )
 
@@ -96,6 +99,10 @@ def curves_json(name: str, fps: float, curves: Mapping[str, np.ndarray]) -> byte
         "curves": {metric: [_number(value) for value in curve] for metric, curve in curves.items()},
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _feature(vector: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(f"{value:.{CURVE_DIGITS}g}") for value in vector)
 
 
 def _number(value: float) -> float | None:

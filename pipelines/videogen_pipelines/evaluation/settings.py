@@ -40,7 +40,7 @@ class EvaluateSettings:
         )
 
     def evaluator(self) -> Evaluator:
-        """The evaluator itself.
+        """The evaluator itself; it also measures what sets of clips are compared by.
 
         Raises:
             ConfigError: there is no such metric or kind of weights.
@@ -48,7 +48,9 @@ class EvaluateSettings:
         """
         from videogen.evaluation import Evaluator
 
-        return Evaluator(self.metrics, self.size, self.weights or None, device=self.device)
+        return Evaluator(
+            self.metrics, self.size, self.weights or None, feature=True, device=self.device
+        )
 
 
 def _with_gates(metrics: list[str] | None, accept: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -63,10 +65,13 @@ def _with_gates(metrics: list[str] | None, accept: Mapping[str, str]) -> tuple[s
 
 def fingerprint(evaluator: Evaluator) -> str:
     """12 hex digits over what decides the numbers: metrics, versions, backends, size, weights."""
+    from videogen.evaluation.sets import FEATURE
+
     weights = {kind: encoder.sha256 for kind, encoder in evaluator.encoders.items()}
     said = {
         "schema": SCORE_SCHEMA,
         "metrics": [[m.name, m.version, m.backend] for m in evaluator.metrics],
+        "feature": FEATURE,
         "size": evaluator.size,
         "weights": weights,
     }

@@ -74,11 +74,9 @@ class PointSummaries:
 
     def add(self, clip: SourceClip, score: ClipScore) -> None:
         """Take note of a clip; one that belongs to no point is left out."""
-        point = {} if clip.sidecar is None else clip.sidecar.request.metadata.get(SWEEP)
-        if isinstance(point, dict):
-            name = _name({field: point.get(field) for field in self._grid})
-            if name in self._of:
-                self._of[name].add(score)
+        point = point_of(clip, self._grid)
+        if point is not None and _name(point) in self._of:
+            self._of[_name(point)].add(score)
 
     def to_dict(self) -> dict[str, Any] | None:
         """JSON types only: the grid, and for each of its points the numbers; None of no sweep."""
@@ -91,6 +89,14 @@ class PointSummaries:
             "grid": {name: list(values) for name, values in self._grid.items()},
             "points": points,
         }
+
+
+def point_of(clip: SourceClip, grid: Grid) -> dict[str, Any] | None:
+    """Where a clip lies on the grid of its run; None of a clip of no sweep."""
+    said = {} if clip.sidecar is None else clip.sidecar.request.metadata.get(SWEEP)
+    if not grid or not isinstance(said, dict):
+        return None
+    return {field: said.get(field) for field in grid}
 
 
 def _name(point: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from videogen.errors import MediaError
 from videogen.evaluation import Evaluator
-from videogen.evaluation.sets import diversity
+from videogen.evaluation.sets import prompt_diversity
 from videogen.media import iter_video
 from videogen.storage import MissingKeyError, Storage, local_copy
 from videogen_pipelines.report.clips import ReportClip
@@ -62,16 +62,18 @@ def diversity_by_point(clips: Iterable[SweptClip]) -> list[dict[str, Any]]:
         JSON types: `point`, `diversity`, and the number of `prompts` that went in.
     """
     found = list(clips)
-    groups: dict[str, dict[str, list[np.ndarray]]] = {}
+    if not found:
+        return []
+    every = np.stack([clip.feature for clip in found])
+    groups: dict[str, list[SweptClip]] = {}
     for clip in found:
-        name = json.dumps(dict(clip.point), sort_keys=True)
-        groups.setdefault(name, {}).setdefault(clip.prompt, []).append(clip.feature)
+        groups.setdefault(json.dumps(dict(clip.point), sort_keys=True), []).append(clip)
     told: list[dict[str, Any]] = []
-    for name, prompts in groups.items():
-        several = [np.stack(features) for features in prompts.values() if len(features) > 1]
-        if several:
-            every = np.stack([clip.feature for clip in found])
-            values = [diversity(features, every).value for features in several]
-            mean = rounded(float(np.mean(values)))
-            told.append({"point": json.loads(name), "diversity": mean, "prompts": len(values)})
+    for name, group in groups.items():
+        features = np.stack([clip.feature for clip in group])
+        measured = prompt_diversity(features, [clip.prompt for clip in group], every)
+        if measured is not None:
+            score, prompts = measured
+            point, value = json.loads(name), rounded(score.value)
+            told.append({"point": point, "diversity": value, "prompts": prompts})
     return told

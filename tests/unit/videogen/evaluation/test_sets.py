@@ -5,7 +5,7 @@ import pytest
 
 from videogen.errors import ConfigError
 from videogen.evaluation import Evaluator
-from videogen.evaluation.sets import diversity, frechet_distance
+from videogen.evaluation.sets import diversity, frechet_distance, prompt_diversity
 from videogen.shapes import WORLDS, render, sample_scene
 
 
@@ -49,6 +49,18 @@ def test_diversity_is_zero_for_copies_and_grows():
     near, far = diversity(reference * 0.1, reference), diversity(reference, reference)
     assert far.value == pytest.approx(10 * near.value)
     assert far.value == pytest.approx(np.sqrt(2), rel=0.1)
+
+
+def test_diversity_is_the_mean_over_the_prompts_that_have_several_clips():
+    features = gaussian(7, np.zeros(5), 1.0, 8)
+    prompts = ["a", "b", "a", "c", "b", "a", "d"]
+    found = prompt_diversity(features, prompts)
+    assert found is not None
+    score, num_prompts = found
+    expected = [diversity(features[[0, 2, 5]], features), diversity(features[[1, 4]], features)]
+    assert score.value == pytest.approx(np.mean([each.value for each in expected]))
+    assert (score.num_clips, num_prompts) == (5, 2)
+    assert prompt_diversity(features[:3], ["a", "b", "c"]) is None
 
 
 def test_features_tell_directions_of_motion_and_colours_apart():

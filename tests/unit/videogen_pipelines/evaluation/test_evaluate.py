@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.s3.server import S3Server
 from videogen.errors import ConfigError, StorageError
 from videogen.evaluation import Evaluator
+from videogen.evaluation.sets import frechet_distance
 from videogen.media import read_video, write_video
 from videogen.storage import LocalStorage, open_storage
 from videogen_cluster.failures import describe
@@ -26,6 +27,7 @@ from videogen_cluster.workload import RankContext
 from videogen_pipelines.engine import Items
 from videogen_pipelines.evaluation.evaluate import EvaluationOutcome, evaluate
 from videogen_pipelines.evaluation.job import EvaluationJob
+from videogen_pipelines.evaluation.sets_table import sets_table, warnings_of
 from videogen_pipelines.evaluation.workload import EvaluateWorkload
 
 FAST = ("evaluate.metrics=[flicker.luma, frame.colourfulness, drift.color, text.clip]",)
@@ -203,3 +205,65 @@ def test_clips_and_scores_may_be_in_an_object_store(videos: Path, s3_env: S3Serv
     assert row["frame.colourfulness"] > 0
     assert target.exists(row["curves"])
     assert evaluate(job, Console(file=io.StringIO()), engine=unreachable).scored_now == 0
+
+
+@pytest.fixture(scope="module")
+def copies(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reference: one clip the same, one with two of six frames black, one of another id."""
+    folder = tmp_path_factory.mktemp("copies")
+    (folder / "plain.mp4").write_bytes((videos / "plain.mp4").read_bytes())
+    frames, fps = read_video(videos / "other.mp4")
+    frames = frames.copy()
+    frames[2:4] = 0
+    write_video(folder / "other.mp4", iter([frames]), fps=fps)
+    write_video(folder / "third.mp4", iter([255 - frames]), fps=fps)
+    return folder
+
+
+def features(folder: Path) -> np.ndarray:
+    evaluator = Evaluator((), feature=True)
+    measured = [evaluator.evaluate(*read_video(path)) for path in folder.rglob("*.mp4")]
+    return np.stack([m.feature for m in measured if m.feature is not None])
+
+
+def test_sets_are_compared_with_a_reference_and_pairs_by_id(
+    videos: Path, copies: Path, tmp_path: Path
+):
+    job = EvaluationJob.check(str(videos), str(tmp_path), None, FAST, str(copies))
+    engine = InProcess()
+    summary = evaluate(job, Console(file=io.StringIO()), engine=engine).summary
+    assert len(engine.scored) == 6
+    sets = json.loads((tmp_path / "metrics/sets.json").read_text())
+    expected = frechet_distance(features(videos), features(copies))
+    found = sets["all"][expected.name]
+    assert found["value"] == pytest.approx(expected.value, rel=1e-3)
+    assert (found["num_clips"], "below 256" in found["warnings"][0]) == (3, True)
+    assert sets["reference"] == {"uri": str(copies), "clips": 3, "failures": {}}
+    pairs = sets["pairs"]
+    assert (pairs["count"], pairs["unpaired"], pairs["failed"]) == (2, 1, {})
+    assert pairs["clips"]["plain"] == {"ref.psnr": 100.0, "ref.ssim": 1.0}
+    assert pairs["clips"]["other"]["ref.psnr"] < 20
+    assert pairs["metrics"]["ref.psnr"]["max"] == 100
+    assert summary["sets"] == sets | {"pairs": {k: v for k, v in pairs.items() if k != "clips"}}
+    text = io.StringIO()
+    Console(file=text, width=100).print(sets_table(summary["sets"]))
+    assert "2 pairs" in text.getvalue()
+    assert "below 256" in text.getvalue()
+    before = (tmp_path / "metrics/sets.json").read_bytes()
+    evaluate(job, Console(file=io.StringIO()), engine=unreachable)
+    assert (tmp_path / "metrics/sets.json").read_bytes() == before
+
+
+def test_pairs_of_other_lengths_and_torn_references_are_named(videos: Path, tmp_path: Path):
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    frames, fps = read_video(videos / "plain.mp4")
+    write_video(reference / "plain.mp4", iter([frames[:4]]), fps=fps)
+    (reference / "torn.mp4").write_bytes((videos / "other.mp4").read_bytes()[:900])
+    job = EvaluationJob.check(str(videos), str(tmp_path / "out"), None, FAST, str(reference))
+    outcome = evaluate(job, Console(file=io.StringIO()), engine=InProcess())
+    sets = outcome.summary["sets"]
+    assert outcome.state == "complete"
+    assert "longer than the other" in sets["pairs"]["failed"]["plain"]
+    assert "torn.mp4" in sets["reference"]["failures"]["torn"]
+    assert len(warnings_of(sets)) == 2
