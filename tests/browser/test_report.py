@@ -256,7 +256,7 @@ def test_a_sweep_is_a_grid_with_what_changes_over_an_axis(shown: Shown, tmp_path
     assert page.locator(".grid thead th").all_inner_texts() == ["guidance_scale", "1", "5", "10"]
     assert page.locator(".grid tbody tr").count() == 3
     assert page.locator(".grid td .media").count() == 9
-    assert page.locator("main .plot").count() == 4  # two metrics, device time, the trade-off
+    assert page.locator("main .plot").count() == 5  # two metrics, diversity, device time, the trade-off
     assert "Adherence against diversity" in page.inner_text("main")
     page.locator(".grid").scroll_into_view_if_needed()
     shown.until("document.querySelector('.grid td video')?.currentTime > 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from videogen.storage import Storage
+from videogen_pipelines.evaluation.sets_table import warnings_of
 from videogen_pipelines.redact import redact
 from videogen_pipelines.report.clips import Selection
 from videogen_pipelines.report.scores import Scores
@@ -37,10 +38,16 @@ def overview(storage: Storage, selection: Selection, scores: Scores) -> dict[str
         "skipped": scores.summary.get("skipped", {}),
         "scored": scores.summary.get("scored", 0),
         "evaluated_at_px": scores.summary.get("size"),
+        "sets": _sets(scores.summary.get("sets")),
     }
     if selection.kind == "run":
         found["run"] = _run(storage)
     return found
+
+
+def _sets(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the page shows of the clips as a set; None of scores that know nothing of it."""
+    return None if found is None else {**found, "notes": warnings_of(found)}
 
 
 def _about(scores: Scores, name: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@
     const table = vg.tables.a, main = vg.$("main");
     const { parts: [page, id], query } = vg.route();
     const place = `${page}/${id ?? ""}`;
-    const pages = { metrics: vg.studies.metrics, cost: vg.studies.cost, failures: vg.studies.failures, sweep: table.run.axes.length ? vg.studies.sweep : null, compare: vg.tables.b ? vg.compare.show : null, run: vg.studies.about };
+    const pages = { metrics: vg.studies.metrics, cost: vg.studies.cost, failures: vg.studies.failures, sweep: table.run.axes.length ? vg.sweep.show : null, compare: vg.tables.b ? vg.compare.show : null, run: vg.studies.about };
     vg.keysOf = {};
     nav(table);
     if (page === "clip") await vg.clip.show(main, table, id);

@@ -146,36 +146,53 @@ vg.plot = (() => {
   // As wide as the page, so that text stays readable on a telephone.
   const room = () => Math.max(300, Math.min(560, document.documentElement.clientWidth - 60));
 
-  // Points `[{x, y, title, href}]`; those in `path` are joined in order, each with its `text`.
-  function scatter(points, { label, xlabel, ylabel, path = [] }) {
+  // Points `[{x, y, title, href}]`; each of `paths`, `{name, points}`, is joined in its order, its
+  // points with their `text`.
+  function scatter(points, { label, xlabel, ylabel, paths = [] }) {
     const width = room(), height = Math.round(width * 0.6);
     const box = { left: 52, right: width - 14, top: 24, bottom: height - 42 };
-    const all = [...points, ...path];
+    const all = [...points, ...paths.flatMap((path) => path.points)];
     const { x, y, lines } = axes(box, widened(padded(extent(all.map((p) => p.x)))), widened(padded(extent(all.map((p) => p.y)))), { xlabel, ylabel });
     const dots = points.map((p) => {
       const dot = svg("circle", { cx: x(p.x).toFixed(1), cy: y(p.y).toFixed(1), r: points.length > 1500 ? 2 : 4, class: p.href ? "point pick" : "point" }, svg("title", {}, p.title));
       if (p.href) dot.addEventListener("click", () => { location.hash = p.href; });
       return dot;
     });
-    const joined = path.length > 1 ? svg("path", { class: "line main", d: d(path.map((p) => [x(p.x), y(p.y)])) }) : null;
-    const marks = path.map((p) => [svg("circle", { cx: x(p.x), cy: y(p.y), r: 5, class: "dot main" }, svg("title", {}, p.title)), svg("text", { x: x(p.x) + 8, y: y(p.y) - 7, class: "name" }, p.text)]);
+    const joined = paths.map((path, i) => svg("path", { class: `line ${hue(i, paths)}`, d: d(path.points.map((p) => [x(p.x), y(p.y)])) }));
+    const marks = paths.map((path, i) => path.points.map((p) => [svg("circle", { cx: x(p.x), cy: y(p.y), r: 5, class: `dot ${hue(i, paths)}` }, svg("title", {}, p.title)), svg("text", { x: x(p.x) + 8, y: y(p.y) - 7, class: "name" }, p.text)]));
     return frame(width, height, label, lines, joined, dots, marks);
   }
 
-  // One number over an axis of a sweep, with its tails: `[{x, p10, p50, p90, text}]`.
-  function response(points, { label, xlabel, numeric }) {
+  const hue = (i, series) => (series.length > 1 ? `hue-${i % 6}` : "main");
+
+  // One number over an axis of a sweep: of each of `series`, `{name, points: [{x, text, mean, p10,
+  // p90}]}`, the mean as a line; of a single one also the tails.
+  function response(series, { label, xlabel, numeric }) {
     const width = 320, height = 176;
     const box = { left: 44, right: width - 12, top: 10, bottom: height - 36 };
-    const places = numeric ? points.map((p) => p.x) : points.map((_, i) => i);
-    const ys = widened(padded(extent(points.flatMap((p) => [p.p10, p.p90]))));
-    const xs = widened(padded(extent(places)));
+    const alone = series.length === 1;
+    const every = series.flatMap((one) => one.points);
+    const known = [...new Map(every.map((p) => [p.text, p])).values()].sort((a, b) => a.x - b.x);
+    const far = numeric && known[0].x > 0 && known.at(-1).x >= 8 * known[0].x; // doublings, evenly apart
+    const place = (p) => (numeric ? (far ? Math.log2(p.x) : p.x) : known.findIndex((each) => each.text === p.text));
+    const ys = widened(padded(extent(every.flatMap((p) => (alone ? [p.p10, p.p90, p.mean] : [p.mean])))));
+    const xs = widened(padded(extent(known.map(place))));
     const x = scale(...xs, box.left, box.right), y = scale(...ys, box.bottom, box.top);
     const grid = ticks(...ys).map((v) => [svg("line", { x1: box.left, x2: box.right, y1: y(v), y2: y(v), class: "rule" }), svg("text", { x: box.left - 5, y: y(v) + 4, class: "tick", "text-anchor": "end" }, vg.number(v))]);
-    const names = points.map((p, i) => svg("text", { x: x(places[i]), y: box.bottom + 14, class: "tick", "text-anchor": "middle" }, p.text));
-    const tails = points.map((p, i) => svg("line", { x1: x(places[i]), x2: x(places[i]), y1: y(p.p10), y2: y(p.p90), class: "tail" }));
-    const middle = points.map((p, i) => svg("circle", { cx: x(places[i]), cy: y(p.p50), r: 4, class: "dot main" }, svg("title", {}, `${p.text}: ${vg.number(p.p50)} (${vg.number(p.p10)} to ${vg.number(p.p90)})`)));
-    return frame(width, height, label, grid, names, tails, numeric ? svg("path", { class: "line main", d: d(points.map((p, i) => [x(places[i]), y(p.p50)])) }) : null, middle,
+    const names = known.map((p) => svg("text", { x: x(place(p)), y: box.bottom + 14, class: "tick", "text-anchor": "middle" }, p.text));
+    const drawn = series.map((one, i) => {
+      const name = hue(i, series);
+      const tails = alone ? one.points.map((p) => svg("line", { x1: x(place(p)), x2: x(place(p)), y1: y(p.p10), y2: y(p.p90), class: "tail" })) : null;
+      const joined = numeric ? svg("path", { class: `line ${name}`, d: d(one.points.map((p) => [x(place(p)), y(p.mean)])) }) : null;
+      return [tails, joined, one.points.map((p) => svg("circle", { cx: x(place(p)), cy: y(p.mean), r: 4, class: `dot ${name}` }, svg("title", {}, `${one.name} ${p.text}: ${vg.number(p.mean)} (${vg.number(p.p10)} to ${vg.number(p.p90)})`.trim())))];
+    });
+    return frame(width, height, label, grid, names, drawn,
       svg("text", { x: (box.left + box.right) / 2, y: height - 4, class: "name", "text-anchor": "middle" }, xlabel));
+  }
+
+  // What the colours of several lines mean.
+  function legend(names) {
+    return vg.el("p", { class: "legend" }, names.map((name, i) => vg.el("span", {}, svg("svg", { viewBox: "0 0 18 10", "aria-hidden": "true" }, svg("path", { class: `line hue-${i % 6}`, d: "M0 5L18 5" }), svg("circle", { cx: 9, cy: 5, r: 4, class: `dot hue-${i % 6}` })), name)));
   }
 
   // Bars `[{name, value, text}]`, longest to the right edge.
@@ -192,5 +209,5 @@ vg.plot = (() => {
     }));
   }
 
-  return { histogram, curve, band, scatter, response, bars, extent };
+  return { histogram, curve, band, scatter, response, legend, bars, extent };
 })();

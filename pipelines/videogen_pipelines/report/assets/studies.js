@@ -1,4 +1,4 @@
-// Pages about the whole run: metrics, cost, failures, sweep, settings.
+// Pages about the whole run: metrics, cost, failures, settings.
 "use strict";
 
 vg.studies = (() => {
@@ -51,8 +51,20 @@ vg.studies = (() => {
     const sections = [...families].map(([family, list]) => el("section", {}, el("h2", {}, FAMILIES[family] ?? family), el("div", { class: "panels" }, list.map((metric) => metricPanel(table, metric)))));
     const skipped = Object.entries(table.run.skipped).filter(([name]) => !table.about.has(name));
     main.replaceChildren(...page("Metrics", `${vg.plural(table.run.scored, "clip")} scored at ${table.run.evaluated_at_px} px. Above: how often which value, with the mean; click a bar for its clips. Below: the median and the middle 80 % of clips from their first to their last frame.`,
-      ...sections.slice(0, 1), scatter(table), ...sections.slice(1),
+      ...sections.slice(0, 1), scatter(table), sets(table), ...sections.slice(1),
       skipped.length ? el("section", {}, el("h2", {}, "Not measured"), vg.terms(skipped.map(([name, why]) => [name, Object.keys(why).join("; ")]))) : null));
+  }
+
+  // Clips as a set, and in pairs with a reference.
+  function sets(table) {
+    const found = table.run.sets;
+    if (!found) return null;
+    const rows = Object.entries(found.all).map(([name, said]) => [name, vg.number(said.value, 4), `${vg.plural(said.num_clips, "clip")}${said.num_prompts ? ` of ${vg.plural(said.num_prompts, "prompt")}` : ""}`]);
+    for (const [name, said] of Object.entries(found.pairs?.metrics ?? {})) rows.push([name, vg.number(said.mean, 4), `${vg.plural(found.pairs.count, "pair")}; p5 ${vg.number(said.p5, 4)}, p95 ${vg.number(said.p95, 4)}`]);
+    if (!rows.length) return null;
+    const against = found.reference ? `Against ${found.reference.uri}, ${vg.plural(found.reference.clips, "clip")}.` : "Without a reference: distances are in units of the spread of all these clips.";
+    return el("section", {}, el("h2", {}, "As a set"), el("p", { class: "hint" }, against), found.notes.map((text) => el("p", { class: "note" }, text)),
+      el("div", { class: "scroll" }, el("table", { class: "metrics" }, el("thead", {}, el("tr", {}, ["", "value", "of"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, rows.map(([name, value, of]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value), el("td", { class: "dim" }, of)))))));
   }
 
   function group(list) {
@@ -105,88 +117,6 @@ vg.studies = (() => {
       rows.length > most ? el("p", { class: "hint" }, `The first ${most} are listed; `, el("a", { href: vg.hash("", { status: "failed" }) }, "the gallery"), " has them all.") : null));
   }
 
-  // Sweep ------------------------------------------------------------------------------------------
-  function sweep(main, table, query) {
-    const axes = table.run.axes.filter((axis) => table.has(`axis:${axis}`));
-    const across = axes.includes(query.x) ? query.x : axes.find((axis) => table.words(`axis:${axis}`).length > 1) ?? axes[0];
-    const others = axes.filter((axis) => axis !== across);
-    const go = (change) => vg.go("sweep", { ...query, ...change });
-    const fixed = others.map((axis) => ({ axis, words: sortedWords(table, axis), value: query[`at.${axis}`] ?? sortedWords(table, axis)[0] }));
-    const controls = el("div", { class: "row" }, el("label", {}, "Across ", el("select", { id: "across", onchange: (event) => go({ x: event.target.value, page: "" }) }, axes.map((axis) => vg.option(axis, axis, across)))),
-      fixed.map(({ axis, words, value }) => el("label", {}, `${axis} `, el("select", { "data-axis": axis, onchange: (event) => go({ [`at.${axis}`]: event.target.value }) }, words.map((word) => vg.option(word, word, value))))));
-    main.replaceChildren(...page("Sweep", `${axes.join(" × ")}: every row of the manifest at every point of the grid.`, controls, responses(table, across, fixed), tradeoff(table, across, fixed), grid(table, across, fixed, query, go, main)));
-  }
-
-  function sortedWords(table, axis) {
-    return [...table.words(`axis:${axis}`)].sort((a, b) => Number(a) - Number(b) || a.localeCompare(b, "en", { numeric: true }));
-  }
-
-  // Rows of the table at one point of the grid.
-  function at(table, axis, value, fixed) {
-    const tests = [[axis, value], ...fixed.map((each) => [each.axis, each.value])].map(([name, word]) => table.equals(`axis:${name}`, word));
-    const found = [];
-    for (let i = 0; i < table.count; i += 1) if (tests.every((test) => test(i))) found.push(i);
-    return found;
-  }
-
-  function grid(table, across, fixed, query, go, main) {
-    const values = sortedWords(table, across);
-    const columns = values.map((value) => new Map(at(table, across, value, fixed).map((row) => [table.get("sweep_row", row) ?? table.get("prompt", row), row])));
-    const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
-    const size = 12, pages = Math.max(1, Math.ceil(names.length / size));
-    const number = Math.min(pages, Math.max(1, Number(query.page) || 1));
-    const lines = names.slice((number - 1) * size, number * size).map((name) => {
-      const one = columns.map((column) => column.get(name)).find((row) => row !== undefined);
-      return el("tr", {}, el("th", { scope: "row" }, el("span", { class: "prompt" }, table.get("prompt", one) ?? name), el("code", {}, table.get("seed", one) ? `seed ${table.get("seed", one)}` : name)), columns.map((column) => cell(table, column.get(name))));
-    });
-    const pager = pages > 1 ? el("p", { class: "row" }, el("button", { type: "button", disabled: number === 1, onclick: () => go({ page: String(number - 1) }) }, "‹ Previous"), `rows ${(number - 1) * size + 1} to ${Math.min(names.length, number * size)} of ${names.length}`, el("button", { type: "button", disabled: number === pages, onclick: () => go({ page: String(number + 1) }) }, "Next ›")) : null;
-    return el("section", {}, el("div", { class: "row" }, el("h2", {}, "Clips"), vg.gallery.together(main)), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, across), values.map((value) => el("th", { scope: "col" }, value)))), el("tbody", {}, lines))), pager);
-  }
-
-  function cell(table, row) {
-    if (row === undefined) return el("td", {});
-    if (table.get("status", row) !== "done") return el("td", {}, el("span", { class: "state failed" }, table.get("status", row)));
-    return el("td", {}, el("a", { href: vg.gallery.href(table, row), "aria-label": table.get("id", row) }, vg.gallery.media(table, row)), el("p", { class: "under" }, vg.gallery.badges(table, row)));
-  }
-
-  const TELLING = ["text.adherence", "coherence.score", "motion.total", "flicker.unexplained", "consistency.subject", "frame.colourfulness"];
-
-  // What changes over an axis: the median and the middle 80 % of clips.
-  function responses(table, across, fixed) {
-    const values = sortedWords(table, across);
-    const numeric = values.every((value) => Number.isFinite(Number(value)));
-    const known = TELLING.filter((name) => table.has(`metric:${name}`)).map((name) => `metric:${name}`);
-    const names = [...known, ...["gpu_s", "denoise_s"].filter((name) => table.has(name)).slice(0, 1)];
-    const plots = names.map((name) => {
-      const column = table.column(name);
-      const points = values.map((value) => ({ x: Number(value), text: value, ...tails(at(table, across, value, fixed).map((row) => column[row])) })).filter((point) => point.p50 !== null);
-      if (points.length < 2) return null;
-      const about = table.about.get(name.slice(7));
-      return el("article", { class: "panel" }, el("h3", {}, vg.label(name), " ", el("span", { class: "dim" }, about ? vg.arrow(about.direction) : "")), vg.plot.response(points, { label: `${vg.label(name)} over ${across}`, xlabel: across, numeric }));
-    }).filter(Boolean);
-    return plots.length ? el("section", {}, el("h2", {}, `Over ${across}`), el("p", { class: "hint" }, "Median, and the middle 80 % of clips."), el("div", { class: "panels" }, plots)) : null;
-  }
-
-  function tails(values) {
-    const known = values.filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
-    const quantile = (q) => { if (!known.length) return null; const place = q * (known.length - 1); const low = Math.floor(place); return known[low] + (known[Math.ceil(place)] - known[low]) * (place - low); };
-    return { p10: quantile(0.1), p50: quantile(0.5), p90: quantile(0.9), mean: known.length ? known.reduce((a, b) => a + b, 0) / known.length : null };
-  }
-
-  // How well clips show their prompts against how much they differ from each other.
-  function tradeoff(table, across, fixed) {
-    const diversity = table.run.diversity ?? [];
-    if (!diversity.length || !table.has("metric:text.adherence")) return null;
-    const column = table.column("metric:text.adherence");
-    const path = sortedWords(table, across).map((value) => {
-      const found = diversity.find(({ point }) => String(point[across]) === value && fixed.every((each) => String(point[each.axis]) === each.value));
-      const mean = tails(at(table, across, value, fixed).map((row) => column[row])).mean;
-      return found && mean !== null ? { x: found.diversity, y: mean, text: value, title: `${across} ${value}: adherence ${vg.number(mean)}, diversity ${vg.number(found.diversity)} over ${vg.plural(found.prompts, "prompt")}` } : null;
-    }).filter(Boolean);
-    if (path.length < 2) return null;
-    return el("section", { class: "panel wide" }, el("h2", {}, `Adherence against diversity over ${across}`), el("p", { class: "hint" }, "Diversity is the mean distance between clips of one prompt from different seeds, in units of the spread of all clips."), vg.plot.scatter([], { label: `Adherence against diversity over ${across}`, xlabel: "diversity", ylabel: "text.adherence", path }));
-  }
-
   // Run --------------------------------------------------------------------------------------------
   function about(main, table) {
     const { run, ...report } = table.run;
@@ -196,5 +126,5 @@ vg.studies = (() => {
       run ? el("section", {}, el("h2", {}, "Configuration"), el("pre", { tabindex: "0" }, JSON.stringify(run.config, null, 2))) : null));
   }
 
-  return { metrics, cost, failures, sweep, about, page };
+  return { metrics, cost, failures, about, page };
 })();
