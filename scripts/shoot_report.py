@@ -1,7 +1,8 @@
 """Pictures of a report for the documentation, taken in a headless Chromium.
 
     python scripts/shoot_report.py out/report docs/images/report-gallery.png
-    python scripts/shoot_report.py out/report a.png --route '#/sweep' --hide '.grid tr:nth-child(n+5)'
+    python scripts/shoot_report.py out/report a.png --route '#/sweep' \
+        --hide '.grid tr:nth-child(n+5)'
 
 Needs playwright and a chromium on the path. With Pillow, pictures are reduced to 256 colours.
 """

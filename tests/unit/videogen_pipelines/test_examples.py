@@ -15,7 +15,8 @@ from videogen_pipelines.manifest import iter_requests, validate_manifest
 from videogen_pipelines.manifest.strict_json import parse_json
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-NAMES = ("prompts.jsonl", "prompts.csv", "prompts.txt", "long.jsonl")
+STUDIES = ("studies/guidance.txt", "studies/steps.txt", "studies/temporal.txt")
+NAMES = ("prompts.jsonl", "prompts.csv", "prompts.txt", "long.jsonl", *STUDIES)
 OF_LONG_CLIPS = {
     "extension",
     "chunk_frames",
@@ -39,7 +40,8 @@ def read_rows(name: str) -> list[dict[str, Any]]:
 
 
 def test_all_examples_are_tried_here() -> None:
-    assert sorted(path.name for path in EXAMPLES.iterdir()) == sorted(NAMES)
+    found = (path for path in EXAMPLES.rglob("*") if path.is_file())
+    assert sorted(path.relative_to(EXAMPLES).as_posix() for path in found) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
