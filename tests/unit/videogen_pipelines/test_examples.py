@@ -17,6 +17,7 @@ from videogen_pipelines.manifest.strict_json import parse_json
 EXAMPLES = Path(__file__).parents[3] / "examples"
 STUDIES = ("studies/guidance.txt", "studies/steps.txt", "studies/temporal.txt")
 NAMES = ("prompts.jsonl", "prompts.csv", "prompts.txt", "long.jsonl", *STUDIES)
+LEAVE_THINGS_OPEN = {"studies/guidance.txt"}  # so that clips may differ
 OF_LONG_CLIPS = {
     "extension",
     "chunk_frames",
@@ -49,7 +50,7 @@ def test_every_row_is_good(name: str) -> None:
     validate_manifest(EXAMPLES / name, PACKAGE_DEFAULTS).raise_if_bad()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted({*NAMES} - LEAVE_THINGS_OPEN))
 def test_prompts_say_everything_in_words_the_default_model_knows(name: str) -> None:
     world = WORLDS["narrow"]
     for request in requests(name):
