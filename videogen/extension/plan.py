@@ -7,7 +7,7 @@ from typing import Literal
 
 from videogen.errors import InvalidRequestError
 from videogen.models.config import DiTConfig
-from videogen.models.protocol import ClipSpec
+from videogen.models.protocol import ClipSpec, MakesWholeClips
 from videogen.models.published_spec import PublishedSpec
 from videogen.requests import ClipRequest
 
@@ -69,6 +69,9 @@ def plan_clip(spec: ClipSpec, request: ClipRequest) -> ClipPlan:
     Raises:
         InvalidRequestError: the model cannot do what is asked for; says why and what it can do.
     """
+    if isinstance(spec, MakesWholeClips):
+        spec.check_request(request)
+        return _in_one_piece(request.num_frames)
     spec.check_size(request.num_frames, request.height, request.width)
     starts_from_picture = isinstance(spec, PublishedSpec) and spec.takes_image
     num_latents = spec.vae.latent_frames(request.num_frames)
@@ -93,6 +96,21 @@ def plan_clip(spec: ClipSpec, request: ClipRequest) -> ClipPlan:
         async_steps=request.async_steps,
         anchor=request.anchor,
         ahead=LOOP_LATENTS if request.loop else 0,
+    )
+
+
+def _in_one_piece(num_frames: int) -> ClipPlan:
+    """The plan of a model whose latent frames are the frames, all made together."""
+    return ClipPlan(
+        method="none",
+        num_latents=num_frames,
+        window=num_frames,
+        trained=num_frames,
+        context=1,
+        context_noise=0.0,
+        async_steps=0,
+        anchor=0.0,
+        ahead=0,
     )
 
 

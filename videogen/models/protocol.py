@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from videogen.models.causal_conv import StreamCache
     from videogen.models.text import TextEncoder
+    from videogen.requests import ClipRequest
 
 
 class VAESizes(Protocol):
@@ -113,6 +114,15 @@ class VideoModel(Protocol):
 
     def normalise(self, latents: Tensor) -> Tensor:
         """The inverse of `denormalise`."""
+        ...
+
+
+@runtime_checkable
+class MakesWholeClips(Protocol):
+    """The description of a model that makes every clip in one piece, however long."""
+
+    def check_request(self, request: ClipRequest) -> None:
+        """Raise `InvalidRequestError` unless the model can do all that a request asks for."""
         ...
 
 
