@@ -102,3 +102,34 @@ class DiTTrainConfig:
     """Matrix products in bfloat16: faster where the CPU has instructions for it."""
     sampling: dict[str, Any] = field(default_factory=dict)
     """Written into the model folder as its recommended sampling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneConfig:
+    """A model that goes on learning, from encoded clips."""
+
+    schema: Literal[1] = 1
+    schedule: ScheduleConfig
+    """`batch_size` is that of all workers together."""
+    model: str = "default"
+    """What to start from: "default" or a model folder."""
+    name: str = "finetuned"
+    data: str
+    """A folder of shards that `videogen data encode` wrote with the same model."""
+    accumulate: int = 1
+    """Parts that each worker's share of a batch is taken in, one after the other."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """Whole weights on every worker, or a share of them on each."""
+    checkpoint_blocks: bool = False
+    """Keep only what enters each block and compute the rest again: less memory, more time."""
+    lora_rank: int = 0
+    """Train matrices of this rank beside the weights of the blocks; 0 trains all weights."""
+    muon_learning_rate: float = 0.0
+    """For the matrices of the blocks, with Muon; 0 leaves them to AdamW. Not with fsdp."""
+    caption_dropout: float = 0.1
+    independent_share: float = 0.2
+    """Share of samples whose frames have independent noise levels."""
+    logit_mean: float = 0.0
+    logit_std: float = 1.0
+    autocast: bool = False
+    """Matrix products in bfloat16."""

@@ -120,7 +120,7 @@ class TrainingLog:
         self.path = folder / "log.jsonl"
         self.started = time.monotonic()
 
-    def write(self, **values: float | int | str) -> None:
+    def write(self, **values: float | int | str | list[float | None]) -> None:
         record = {"elapsed_s": round(time.monotonic() - self.started, 1), **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

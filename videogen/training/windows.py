@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from videogen.extension.plan import LOOP_LATENTS
 from videogen.shapes.scene import Scene
 
-AHEAD = LOOP_LATENTS
-"""Known latent frames at the end of a looped window."""
+AHEAD = 2
+"""Known latent frames at the end of a looped window: as many as `videogen.extension` gives."""
 MAX_KNOWN = 5
 """Most latent frames that a window goes on from."""
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from videogen.extension.plan import LOOP_LATENTS
 from videogen.models.weights import Model, load_model
 from videogen.shapes.motion import StartsOver
 from videogen.shapes.render import render
 from videogen.training.clips import as_pixels, numbered_scene, render_batch, render_round
 from videogen.training.config import LatentPoolConfig
 from videogen.training.latent_pool import LatentPool
+from videogen.training.windows import AHEAD
 
 CONFIG = LatentPoolConfig(num_frames=5, initial=48, capacity=64, fresh_per_step=16, share=1.0)
 
@@ -91,6 +93,7 @@ def test_looped_windows_know_both_of_their_ends(model: Model) -> None:
     config = replace(CONFIG, kind="looped", num_frames=45, window_frames=33, initial=2)
     batch = make_pool(model, config).draw(40)
     assert batch.latents.shape[2] == 9
+    assert AHEAD == LOOP_LATENTS
     assert batch.known[:, -2:].all()
     assert not batch.known[:, 4:7].any()
     assert {int(n) for n in batch.known[:, :4].sum(dim=1)} == {1, 2, 3, 4}

@@ -1,0 +1,126 @@
+"""Encoded clips in WebDataset shards: latents and captions, read at random.
+
+A clip is two members of a tar file: `KEY.latents.safetensors` with the normalised tensor `latents`,
+`c t h w`, and `KEY.json` with its `caption`. Members are indexed once, then read where they lie.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from videogen.errors import ConfigError
+
+LATENTS_SUFFIX, META_SUFFIX = ".latents.safetensors", ".json"
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """Where the latents of a clip lie, and what it shows."""
+
+    shard: Path
+    offset: int
+    num_bytes: int
+    shape: tuple[int, ...]
+    """`c t h w`."""
+    caption: str
+
+
+class EncodedClips:
+    """All clips of a folder of shards, in the order of their names.
+
+    Raises:
+        ConfigError: there are none, or a shard cannot be read; names the shard and the member.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.clips = [clip for path in _shards(Path(folder)) for clip in _index(path)]
+        if not self.clips:
+            raise ConfigError(
+                f"{folder}: got shards without encoded clips, expected members KEY"
+                f"{LATENTS_SUFFIX}. Fix: run 'videogen data encode' on packed clips."
+            )
+        self.buckets: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        """Indices of the clips of each shape."""
+        for index, clip in enumerate(self.clips):
+            self.buckets[clip.shape].append(index)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def latents(self, indices: Sequence[int]) -> Tensor:
+        """Normalised latents `b c t h w`, float32, of clips of one shape."""
+        return torch.stack([_read(self.clips[index]) for index in indices])
+
+    def captions(self, indices: Sequence[int]) -> list[str]:
+        return [self.clips[index].caption for index in indices]
+
+
+def _shards(folder: Path) -> list[Path]:
+    shards = sorted(folder.rglob("*.tar"))
+    if not shards:
+        raise ConfigError(
+            f"{folder}: got no .tar file, expected shards of encoded clips. "
+            "Fix: give the folder that 'videogen data encode' wrote."
+        )
+    return shards
+
+
+def _index(path: Path) -> Iterator[EncodedClip]:
+    captions: dict[str, str] = {}
+    found: list[tuple[str, tarfile.TarInfo]] = []
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                if member.name.endswith(LATENTS_SUFFIX):
+                    found.append((member.name.removesuffix(LATENTS_SUFFIX), member))
+                elif member.name.endswith(META_SUFFIX):
+                    captions[member.name.removesuffix(META_SUFFIX)] = _caption(archive, member)
+        for key, member in found:
+            yield EncodedClip(
+                shard=path,
+                offset=member.offset_data,
+                num_bytes=member.size,
+                shape=_shape(path, member),
+                caption=captions[key],
+            )
+    except (tarfile.TarError, KeyError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"{path}: got a shard that cannot be read ({type(error).__name__}: {error}), expected "
+            "latents and a caption of every clip. Fix: encode this shard again."
+        ) from error
+
+
+def _caption(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    file = archive.extractfile(member)
+    return str(json.load(file)["caption"]) if file is not None else ""
+
+
+def _shape(path: Path, member: tarfile.TarInfo) -> tuple[int, ...]:
+    """From the header of the safetensors file: 8 bytes of length, then JSON."""
+    with path.open("rb") as file:
+        file.seek(member.offset_data)
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return tuple(header["latents"]["shape"])
+
+
+def _read(clip: EncodedClip) -> Tensor:
+    with clip.shard.open("rb") as file:
+        file.seek(clip.offset)
+        data = file.read(clip.num_bytes)
+    try:
+        return load(data)["latents"].float()
+    except SafetensorError as error:
+        raise ConfigError(
+            f"{clip.shard}: got damaged latents at byte {clip.offset} ({error}), expected "
+            "safetensors. Fix: encode this shard again."
+        ) from error
