@@ -20,6 +20,7 @@ def load_generator(
     attention: str | None = None,
     *,
     dit_device: str | None = None,
+    decoder: str | None = None,
 ) -> VideoGenerator:
     """Load a model folder and get it ready to generate.
 
@@ -30,6 +31,7 @@ def load_generator(
         dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
         attention: attention backend; None is "sdpa".
         dit_device: where the DiT is loaded to, if elsewhere: "cpu" for weights to be divided.
+        decoder: of published models with several, the folder of the one to decode with.
 
     Raises:
         WeightsError: the folder is missing, incomplete or altered.
@@ -42,7 +44,7 @@ def load_generator(
     check_backend(backend, where, what)
     folder = Path(model).expanduser()
     if is_published(folder):
-        loaded = load_published(folder, where, what, dit_device)
+        loaded = load_published(folder, where, what, dit_device, decoder)
     else:
         loaded = load_model(model, where, what, dit_device)
     loaded.dit.set_attention_backend(backend)

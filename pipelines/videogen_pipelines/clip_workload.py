@@ -60,6 +60,7 @@ class ClipSettings:
     device: str = "auto"
     dtype: str = "auto"
     attention: str | None = None
+    decoder: str | None = None
     codec: str = "h264"
     crf: int | None = None
     single_committer: bool = False
@@ -93,6 +94,7 @@ class GenerateWorkload:
             chosen.dtype,
             chosen.attention,
             dit_device=chosen.sharing.dit_device,
+            decoder=chosen.decoder,
         )
         self._check_digest(self._generator.spec.digest)
         self._gang = ClipGang.join(context, self._generator, chosen.sharing)

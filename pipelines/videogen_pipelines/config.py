@@ -57,6 +57,9 @@ class ModelSection(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: str | None = None
     """Attention kernel; null is the default one."""
+    decoder: Annotated[str, Field(min_length=1)] | None = None
+    """Of models with several decoders, such as Latte-1's vae_temporal_decoder; null is the first.
+    """
 
 
 class OutputSection(_Section):

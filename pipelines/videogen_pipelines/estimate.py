@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from videogen.models.cost import decode_flops, forward_flops, num_tokens
-from videogen.models.spec import ModelSpec
+from videogen.models.published import AnySpec
 from videogen_pipelines.plan import ClipShape, Plan
 from videogen_pipelines.stretches import stretches_of
 
@@ -30,7 +30,7 @@ class Estimate:
     bytes: int
 
 
-def estimate(plan: Plan, spec: ModelSpec, flops_per_s: float) -> Estimate:
+def estimate(plan: Plan, spec: AnySpec, flops_per_s: float) -> Estimate:
     """Cost of the clips that `plan` has still to make, one after the other.
 
     Args:
@@ -55,7 +55,7 @@ def _time_product(matrix: torch.Tensor) -> float:
     return time.perf_counter() - started
 
 
-def _flops(shape: ClipShape, spec: ModelSpec) -> int:
+def _flops(shape: ClipShape, spec: AnySpec) -> int:
     """Operations of the model for every stretch at every step, and of decoding every frame once."""
     c, t, h, w = spec.latent_shape(shape.num_frames, shape.height, shape.width)
     num_text_tokens = spec.text.max_tokens
@@ -66,7 +66,7 @@ def _flops(shape: ClipShape, spec: ModelSpec) -> int:
     return int(per_evaluation * shape.evaluations) + decode_flops(spec.vae, (c, t, h, w))
 
 
-def _tokens(shape: ClipShape, spec: ModelSpec) -> int:
+def _tokens(shape: ClipShape, spec: AnySpec) -> int:
     """Tokens through the model, those that are given again and again included."""
     c, _, h, w = spec.latent_shape(shape.num_frames, shape.height, shape.width)
     per_evaluation = sum(

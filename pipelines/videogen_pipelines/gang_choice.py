@@ -7,7 +7,7 @@ from collections.abc import Collection
 import torch
 
 from videogen.errors import ConfigError
-from videogen.models.spec import ModelSpec
+from videogen.models.published import AnySpec
 from videogen.parallel.planner import Goal, check_degrees, max_seq_degree, plan
 from videogen.parallel.planner_hardware import GPUS, Hardware
 from videogen.parallel.planner_work import ClipDemand, Degrees
@@ -20,7 +20,7 @@ _ANY_GPU = "h100"
 """What fits is a question of memory alone; the kind of GPU only names the speeds."""
 
 
-def settle_gang(config: RunConfig, spec: ModelSpec, shapes: Collection[ClipShape]) -> GangSection:
+def settle_gang(config: RunConfig, spec: AnySpec, shapes: Collection[ClipShape]) -> GangSection:
     """Replace every `auto` of the section `cluster.gang` by what it means for these clips.
 
     Args:

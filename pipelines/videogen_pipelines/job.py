@@ -9,7 +9,8 @@ from pathlib import Path
 from videogen.defaults import SAMPLER_VERSION, sampling_defaults
 from videogen.errors import ConfigError
 from videogen.extension.plan import plan_clip
-from videogen.models.spec import ModelSpec, resolve_model
+from videogen.models.published import AnySpec, is_published
+from videogen.models.spec import resolve_model
 from videogen.requests import ClipRequest, SamplingDefaults
 from videogen.storage import Storage, is_remote, open_storage
 from videogen_pipelines.clip_gang import Sharing
@@ -19,7 +20,7 @@ from videogen_pipelines.evaluation.gate import Gate
 from videogen_pipelines.evaluation.settings import EvaluateSettings
 from videogen_pipelines.inputs import Inputs
 from videogen_pipelines.manifest import InvalidRow, ManifestReport
-from videogen_pipelines.model_cache import read_model_spec
+from videogen_pipelines.model_cache import check_model_files, read_model_spec
 from videogen_pipelines.plan import PlannedClip, Planner
 from videogen_pipelines.row_index import RowIndex
 from videogen_pipelines.run_record import RunRecord
@@ -34,20 +35,24 @@ class LoadedModel:
     """
 
     name: str
-    spec: ModelSpec
+    spec: AnySpec
     stamp: ModelStamp
 
     @classmethod
-    def read(cls, name: str) -> LoadedModel:
-        """Find a model and read its `model.yaml`.
+    def read(cls, name: str, decoder: str | None = None) -> LoadedModel:
+        """Find a model and read its description; of a published one, check all files as well.
+
+        Args:
+            decoder: see `read_model_spec`.
 
         Raises:
-            WeightsError: there is no such model.
+            WeightsError: there is no such model, or it is not whole.
             ConfigError: its description is wrong.
             StorageError: it is in an object store that refuses or fails.
         """
-        spec = read_model_spec(name)
-        is_folder = not is_remote(name) and resolve_model(name) == Path(name).expanduser()
+        spec = read_model_spec(name, decoder)
+        check_model_files(spec)
+        is_folder = not is_remote(name) and _is_folder(Path(name).expanduser(), name)
         stamp = ModelStamp(name=spec.name, digest=spec.digest)
         return cls(str(Path(name).expanduser().resolve()) if is_folder else name, spec, stamp)
 
@@ -62,6 +67,11 @@ class LoadedModel:
     def defaults(self, config: RunConfig) -> SamplingDefaults:
         """What a row that says nothing gets: package, then model, then configuration."""
         return sampling_defaults(self.spec.name, self.spec.sampling).merged(config.sampling)
+
+
+def _is_folder(path: Path, name: str) -> bool:
+    """Whether a name means the folder of that path."""
+    return is_published(path) or resolve_model(name) == path
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,7 @@ class Job:
             device=self.config.model.device,
             dtype=self.config.model.dtype,
             attention=self.config.model.attention,
+            decoder=self.config.model.decoder,
             codec=self.config.output.codec,
             crf=self.config.output.crf,
             single_committer=not self.storage.conditional_writes,
@@ -160,7 +171,7 @@ class Job:
         return EvaluateSettings.of(section) if section.scores_clips else None
 
 
-def _settled(config: RunConfig, spec: ModelSpec, index: RowIndex) -> RunConfig:
+def _settled(config: RunConfig, spec: AnySpec, index: RowIndex) -> RunConfig:
     """The configuration with what `auto` means for the gangs of these clips."""
     if config.cluster.gang == GangSection():
         return config

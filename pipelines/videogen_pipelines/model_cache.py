@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from videogen.config import load_dataclass, parse_yaml, shown
 from videogen.errors import ConfigError, WeightsError
+from videogen.models.published import INDEX, AnySpec, is_published, read_published_spec
 from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
 from videogen.storage import MissingKeyError, Storage, is_remote, open_storage
 from videogen.storage.failures import storage_errors
@@ -26,20 +27,46 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser().absolute()
 
 
-def read_model_spec(name: str) -> ModelSpec:
+def read_model_spec(name: str, decoder: str | None = None) -> AnySpec:
     """The description of a model, wherever it is; no weights are fetched.
 
     Args:
         name: a preset's name, a folder, or an `s3://` address of a folder.
+        decoder: see `videogen.models.published.read_published_spec`.
 
     Raises:
         WeightsError: there is no such model.
-        ConfigError: its description is wrong.
+        ConfigError: its description is wrong, or it has no choice of decoders.
         StorageError: the object store refuses or fails.
     """
+    if not is_remote(name) and is_published(folder := Path(name).expanduser()):
+        return read_published_spec(folder, decoder)
+    if decoder is not None:
+        raise ConfigError(
+            f"model.decoder: got '{decoder}', expected null, because {name} has one VAE. "
+            "Fix: leave it out."
+        )
     if not is_remote(name):
         return read_spec(resolve_model(name))
     return _parse(name, _description(open_storage(name), name))
+
+
+def check_model_files(spec: AnySpec) -> None:
+    """Raise unless what the files of a published model hold is what its description says.
+
+    Only headers are read. Models of this package are compared when they are loaded.
+
+    Raises:
+        WeightsError: a file is missing, truncated or a pickle, or keys or shapes do not fit.
+        ConfigError: parts are not of one model, or its scheduler asks for what is not supported.
+    """
+    if isinstance(spec, ModelSpec):
+        return
+    from videogen.extension.schedule import schedule_of  # needs torch
+    from videogen.models.published_parts import check_published
+
+    check_published(spec)
+    schedule_of(spec)
 
 
 def local_model(name: str) -> str | Path:
@@ -71,7 +98,8 @@ def _description(storage: Storage, name: str) -> bytes:
     except MissingKeyError as error:
         raise WeightsError(
             f"model: got '{name}', expected the address of a folder with {SPEC_FILE} and "
-            "safetensors weights. Fix: check the address."
+            f"safetensors weights. Fix: check the address; a folder with {INDEX} has to be on a "
+            "disk that all nodes see."
         ) from error
 
 

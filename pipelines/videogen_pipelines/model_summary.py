@@ -13,11 +13,14 @@ from videogen.defaults import sampling_defaults
 from videogen.errors import ConfigError, WeightsError
 from videogen.models import cost
 from videogen.models.config import DiTConfig, TextConfig
-from videogen.models.presets import PRESETS, ParameterCounts, count_parameters
+from videogen.models.presets import PRESETS, ParameterCounts
+from videogen.models.published import INDEX, AnySpec, is_published
+from videogen.models.published_parts import count_model
+from videogen.models.published_spec import PublishedSpec
 from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
 from videogen.registry import did_you_mean
 from videogen.storage import is_remote
-from videogen_pipelines.model_cache import read_model_spec
+from videogen_pipelines.model_cache import check_model_files, read_model_spec
 
 ATTENTION_KINDS = ("factorized", "joint")
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -38,7 +41,8 @@ class Memory:
     """Bytes while one clip is made."""
 
     weights_bytes: int
-    """DiT and word encoder in the dtype, VAE in float32; no pretrained text encoder."""
+    """DiT and text encoder in the dtype, VAE and image encoder in float32; of models of this
+    package, pretrained text encoders aside."""
     activations_bytes: int
     decode_bytes: int
 
@@ -57,7 +61,7 @@ class ModelSummary:
     folder: str | None
     """Where its weights are; None where it has yet to be trained."""
     parameters: ParameterCounts
-    dit: DiTConfig
+    dit: cost.Transformer
     text: TextConfig
     num_frames: int
     height: int
@@ -67,6 +71,7 @@ class ModelSummary:
     num_tokens: int
     compression_ratio: float
     attention: dict[str, AttentionCost]
+    """By kind; of published models their own alone."""
     clip_flops: int
     """All denoising steps with guidance, and the decoding."""
     estimated_s: float | None
@@ -74,8 +79,10 @@ class ModelSummary:
     memory: dict[str, Memory]
 
     @property
-    def attention_ratio(self) -> float:
+    def attention_ratio(self) -> float | None:
         """How many times more operations joint attention takes than factorized attention."""
+        if len(self.attention) < 2:
+            return None
         joint, factorized = self.attention["joint"], self.attention["factorized"]
         return joint.attention_flops / factorized.attention_flops
 
@@ -98,12 +105,20 @@ class Size:
     width: int | None = None
 
 
-def find_model(name: str) -> tuple[ModelSpec, str | None]:
+def find_model(name: str, decoder: str | None = None) -> tuple[AnySpec, str | None]:
     """The description of a preset or of a model folder, and the folder if it has weights.
+
+    Args:
+        decoder: see `read_model_spec`.
 
     Raises:
         ConfigError: no preset and no folder has that name.
+        WeightsError: a published model is not whole.
     """
+    if not is_remote(name) and is_published(Path(name).expanduser()):
+        published = read_model_spec(name, decoder)
+        check_model_files(published)
+        return published, name
     if is_remote(name):
         return read_model_spec(name), None
     try:
@@ -113,7 +128,7 @@ def find_model(name: str) -> tuple[ModelSpec, str | None]:
             return PRESETS[name].spec(), None
         raise ConfigError(
             f"model: got '{name}', {did_you_mean(name, list(PRESETS))} "
-            f"Fix: name one of these, or a folder that holds {SPEC_FILE}."
+            f"Fix: name one of these, or a folder that holds {SPEC_FILE} or {INDEX}."
         ) from error
     spec = read_spec(folder)
     return spec, str(folder) if _has_weights(folder, spec) else None
@@ -138,7 +153,7 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
     said = {key: value for key, value in dataclasses.asdict(size).items() if value is not None}
     clip: dict[str, int] = {key: (own | said)[key] for key in dataclasses.asdict(size)}
     spec.check_size(**clip)
-    shape, parameters = spec.latent_shape(**clip), count_parameters(spec)
+    shape, parameters = spec.latent_shape(**clip), count_model(spec)
     clip_flops = cost.clip_flops(
         spec.dit,
         spec.vae,
@@ -148,7 +163,7 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
     )
     return ModelSummary(
         name=spec.name,
-        description=PRESETS[name].description if name in PRESETS else "",
+        description=PRESETS[name].description if name in PRESETS else _described(spec),
         folder=folder,
         parameters=parameters,
         dit=spec.dit,
@@ -158,7 +173,7 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
         latent_shape=shape,
         num_tokens=cost.num_tokens(spec.dit, shape),
         compression_ratio=cost.compression_ratio(spec.vae, **clip),
-        attention={kind: _attention_cost(spec, shape, kind) for kind in ATTENTION_KINDS},
+        attention={kind: _attention_cost(spec, shape, kind) for kind in _kinds(spec)},
         clip_flops=clip_flops,
         estimated_s=cost.estimate_seconds(clip_flops, flops_per_s) if flops_per_s else None,
         memory={
@@ -168,14 +183,27 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
     )
 
 
-def _attention_cost(spec: ModelSpec, shape: cost.LatentShape, kind: Any) -> AttentionCost:
-    dit = dataclasses.replace(spec.dit, attention=kind)
+def _described(spec: AnySpec) -> str:
+    if not isinstance(spec, PublishedSpec):
+        return ""
+    start = ", starts from a picture" if spec.takes_image else ""
+    return f"published, {spec.kind}{start}"
+
+
+def _kinds(spec: AnySpec) -> tuple[str, ...]:
+    return ATTENTION_KINDS if isinstance(spec, ModelSpec) else (spec.dit.attention,)
+
+
+def _attention_cost(spec: AnySpec, shape: cost.LatentShape, kind: Any) -> AttentionCost:
+    dit = spec.dit
+    if isinstance(dit, DiTConfig):
+        dit = dataclasses.replace(dit, attention=kind)
     flops = cost.forward_flops(dit, shape, spec.text.max_tokens)
     return AttentionCost(cost.attention_pairs(dit, shape), flops.self_attention, flops.total)
 
 
 def _memory(
-    spec: ModelSpec,
+    spec: AnySpec,
     parameters: ParameterCounts,
     shape: cost.LatentShape,
     height: int,
@@ -185,7 +213,8 @@ def _memory(
     dtype = DTYPES[dtype_name]
     in_dtype = cost.weight_bytes(parameters.dit + (parameters.text or 0), dtype)
     return Memory(
-        weights_bytes=in_dtype + cost.weight_bytes(parameters.vae, torch.float32),
+        weights_bytes=in_dtype
+        + cost.weight_bytes(parameters.vae + parameters.image, torch.float32),
         activations_bytes=cost.activation_bytes(spec.dit, shape, dtype),
         decode_bytes=cost.decode_peak_bytes(spec.vae, height, width),
     )

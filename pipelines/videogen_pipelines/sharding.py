@@ -16,8 +16,8 @@ import torch
 from videogen.defaults import sampling_defaults
 from videogen.errors import ConfigError
 from videogen.extension.plan import plan_clip
-from videogen.models.presets import count_parameters
-from videogen.models.spec import ModelSpec
+from videogen.models.published import AnySpec
+from videogen.models.published_parts import count_model
 from videogen.parallel.planner import (
     Candidate,
     Choice,
@@ -72,7 +72,7 @@ class Clips:
     largest: ClipKind
 
 
-def clips_of_manifest(path: str, spec: ModelSpec) -> Clips:
+def clips_of_manifest(path: str, spec: AnySpec) -> Clips:
     """Count the clips of a manifest.
 
     Raises:
@@ -91,7 +91,7 @@ def clips_of_manifest(path: str, spec: ModelSpec) -> Clips:
     return Clips(kinds.total(), largest)
 
 
-def clips_of_size(spec: ModelSpec, count: int, said: Mapping[str, Any]) -> Clips:
+def clips_of_size(spec: AnySpec, count: int, said: Mapping[str, Any]) -> Clips:
     """`count` clips with the model's own defaults, but for the fields that are said.
 
     Raises:
@@ -103,14 +103,14 @@ def clips_of_size(spec: ModelSpec, count: int, said: Mapping[str, Any]) -> Clips
     return Clips(count, kind)
 
 
-def clip_demand(spec: ModelSpec, kind: ClipKind, dtype: torch.dtype) -> ClipDemand:
-    """What one clip asks of a gang; a pretrained text encoder is not counted.
+def clip_demand(spec: AnySpec, kind: ClipKind, dtype: torch.dtype) -> ClipDemand:
+    """What one clip asks of a gang; text encoders are counted for published models alone.
 
     A clip that is made in stretches counts as one of the longest of them, with as many more steps
     as there is more to denoise; of its decoding, only that of one stretch is counted.
     """
     kind = _one_stretch(spec, kind)
-    parameters = count_parameters(spec)
+    parameters = count_model(spec)
     return ClipDemand(
         dit=spec.dit,
         vae=spec.vae,
@@ -122,12 +122,12 @@ def clip_demand(spec: ModelSpec, kind: ClipKind, dtype: torch.dtype) -> ClipDema
         is_guided=kind.is_guided,
         dtype=dtype,
         num_dit_parameters=parameters.dit,
-        num_vae_parameters=parameters.vae,
+        num_vae_parameters=parameters.vae + parameters.image,
         num_text_parameters=parameters.text or 0,
     )
 
 
-def _one_stretch(spec: ModelSpec, kind: ClipKind) -> ClipKind:
+def _one_stretch(spec: AnySpec, kind: ClipKind) -> ClipKind:
     shape = ClipShape(kind.num_frames, kind.height, kind.width, 1, is_guided=False)
     counts = stretches_of(shape, spec)
     longest = max(counts)
@@ -158,7 +158,7 @@ class GangForecast:
 
 
 def forecast_gang(
-    spec: ModelSpec, shapes: Collection[ClipShape], gang: GangSection, dtype: torch.dtype
+    spec: AnySpec, shapes: Collection[ClipShape], gang: GangSection, dtype: torch.dtype
 ) -> GangForecast:
     """What to expect of gangs of settled degrees."""
     demand = widest_clip(spec, shapes, dtype)
@@ -175,7 +175,7 @@ def forecast_gang(
     )
 
 
-def widest_clip(spec: ModelSpec, shapes: Collection[ClipShape], dtype: torch.dtype) -> ClipDemand:
+def widest_clip(spec: AnySpec, shapes: Collection[ClipShape], dtype: torch.dtype) -> ClipDemand:
     """The clip that has work for most ranks, the largest of those; guided if any is."""
     is_guided = any(shape.is_guided for shape in shapes)
     kinds = [ClipKind(s.num_frames, s.height, s.width, 1, is_guided) for s in shapes]

@@ -10,10 +10,10 @@ from videogen.requests import ClipRequest
 from videogen_pipelines.plan import ClipShape
 
 if TYPE_CHECKING:
-    from videogen.models.spec import ModelSpec
+    from videogen.models.published import AnySpec
 
 
-def stretches_of(shape: ClipShape, spec: ModelSpec) -> dict[int, float]:
+def stretches_of(shape: ClipShape, spec: AnySpec) -> dict[int, float]:
     """Latent frames that are denoised together -> how often that is done for each step of the clip.
 
     Raises:

@@ -8,10 +8,19 @@ does. Attention is counted as the kernels compute it: in full, with masked pairs
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 
+from videogen.models import published_cost as published
 from videogen.models.config import DiTConfig, VAEConfig
+from videogen.models.image_vae.config import ImageVAEConfig
+from videogen.models.latte.config import LatteConfig
+from videogen.models.wan.config import WanConfig
+from videogen.models.wan.vae_config import WanVAEConfig
+
+Transformer: TypeAlias = DiTConfig | WanConfig | LatteConfig
+VAE: TypeAlias = VAEConfig | WanVAEConfig | ImageVAEConfig
 
 LatentShape = tuple[int, int, int, int]
 """Latents of one clip, `c t h w`."""
@@ -38,19 +47,19 @@ class Flops:
         return self.linear + self.self_attention + self.cross_attention
 
 
-def token_grid(dit: DiTConfig, latent_shape: LatentShape) -> tuple[int, int]:
+def token_grid(dit: Transformer, latent_shape: LatentShape) -> tuple[int, int]:
     """Tokens along time and tokens of one frame, (t, s), of latents `c t h w`."""
     _, t, h, w = latent_shape
     return t // dit.patch[0], (h // dit.patch[1]) * (w // dit.patch[2])
 
 
-def num_tokens(dit: DiTConfig, latent_shape: LatentShape) -> int:
+def num_tokens(dit: Transformer, latent_shape: LatentShape) -> int:
     """Tokens of one clip: T/p_t · H/p_h · W/p_w."""
     t, s = token_grid(dit, latent_shape)
     return t * s
 
 
-def attention_pairs(dit: DiTConfig, latent_shape: LatentShape) -> int:
+def attention_pairs(dit: Transformer, latent_shape: LatentShape) -> int:
     """Query-key pairs that self-attention computes per head and block.
 
     Factorized attention compares t·s² pairs within frames and s·t² along time; joint and windowed
@@ -71,19 +80,27 @@ def attended_pairs(dit: DiTConfig, latent_shape: LatentShape) -> int:
 
 
 def forward_flops(
-    dit: DiTConfig, latent_shape: LatentShape, num_text_tokens: int, batch_size: int = 1
+    dit: Transformer, latent_shape: LatentShape, num_text_tokens: int, batch_size: int = 1
 ) -> Flops:
     """Operations of one forward of the DiT over latents `c t h w` with `l` text tokens."""
     n, d = num_tokens(dit, latent_shape), dit.width
     t = token_grid(dit, latent_shape)[0]
-    per_block = _block_linear(dit, n, t, num_text_tokens)
-    linear = dit.depth * per_block + _ends_linear(dit, n, t, num_text_tokens)
     pairs = attention_pairs(dit, latent_shape)
+    attended = num_text_tokens + (dit.num_image_tokens if isinstance(dit, WanConfig) else 0)
     return Flops(
-        linear=batch_size * linear,
+        linear=batch_size * _linear(dit, n, t, num_text_tokens),
         self_attention=batch_size * dit.depth * 4 * d * pairs,
-        cross_attention=batch_size * dit.depth * 4 * d * n * num_text_tokens,
+        cross_attention=batch_size * dit.depth * 4 * d * n * attended,
     )
+
+
+def _linear(dit: Transformer, n: int, t: int, num_text_tokens: int) -> int:
+    if isinstance(dit, WanConfig):
+        return published.wan_linear(dit, n, t, num_text_tokens)
+    if isinstance(dit, LatteConfig):
+        return published.latte_linear(dit, n, t, num_text_tokens)
+    per_block = _block_linear(dit, n, t, num_text_tokens)
+    return dit.depth * per_block + _ends_linear(dit, n, t, num_text_tokens)
 
 
 def _block_linear(dit: DiTConfig, n: int, t: int, num_text_tokens: int) -> int:
@@ -104,8 +121,12 @@ def _ends_linear(dit: DiTConfig, n: int, t: int, num_text_tokens: int) -> int:
     return patches + timestep + text + t * 4 * d**2
 
 
-def decode_flops(vae: VAEConfig, latent_shape: LatentShape) -> int:
+def decode_flops(vae: VAE, latent_shape: LatentShape) -> int:
     """Operations of decoding latents `c t h w` to frames."""
+    if isinstance(vae, WanVAEConfig):
+        return published.wan_decode_flops(vae, latent_shape)
+    if isinstance(vae, ImageVAEConfig):
+        return published.image_decode_flops(vae, latent_shape, vae.across_frames)
     _, t, h, w = latent_shape
     fast, half, slow = vae.widths
     inner = vae.space_factor // vae.pixel_shuffle
@@ -126,8 +147,8 @@ def decode_flops(vae: VAEConfig, latent_shape: LatentShape) -> int:
 
 
 def clip_flops(
-    dit: DiTConfig,
-    vae: VAEConfig,
+    dit: Transformer,
+    vae: VAE,
     latent_shape: LatentShape,
     *,
     num_text_tokens: int,
@@ -143,7 +164,7 @@ def clip_flops(
     return passes * forward + decode_flops(vae, latent_shape)
 
 
-def compression_ratio(vae: VAEConfig, num_frames: int, height: int, width: int) -> float:
+def compression_ratio(vae: VAE, num_frames: int, height: int, width: int) -> float:
     """Numbers in the pixels of a clip per number in its latents."""
     cells = (height // vae.space_factor) * (width // vae.space_factor)
     latents = vae.latent_channels * vae.latent_frames(num_frames) * cells
@@ -156,21 +177,27 @@ def weight_bytes(num_parameters: int, dtype: torch.dtype) -> int:
 
 
 def activation_bytes(
-    dit: DiTConfig, latent_shape: LatentShape, dtype: torch.dtype, batch_size: int = 1
+    dit: Transformer, latent_shape: LatentShape, dtype: torch.dtype, batch_size: int = 1
 ) -> int:
     """Peak memory of a forward without gradients, weights aside (an estimate, within a tenth).
 
     Assumes attention kernels that never hold the matrix of scores.
     """
     n = num_tokens(dit, latent_shape)
+    if not isinstance(dit, DiTConfig):
+        return batch_size * published.activation_bytes(dit, n, dtype.itemsize)
     tensors = max(_ATTENTION_TENSORS, _MLP_TENSORS + 2 * dit.mlp_ratio)
     is_masked = dit.attention == "windowed" or (dit.attention == "joint" and dit.causal)
     mask = n**2 * (1 + dtype.itemsize) if is_masked else 0
     return int(batch_size * n * dit.width * tensors * dtype.itemsize) + mask
 
 
-def decode_cache_bytes(vae: VAEConfig, height: int, width: int) -> int:
+def decode_cache_bytes(vae: VAE, height: int, width: int) -> int:
     """Memory that the streaming decoder carries from one latent frame to the next, float32."""
+    if isinstance(vae, WanVAEConfig):
+        return published.wan_decode_cache_bytes(vae, height, width)
+    if isinstance(vae, ImageVAEConfig):
+        return 0
     fast, half, slow = vae.widths
     inner = vae.space_factor // vae.pixel_shuffle
     cells = (height // vae.space_factor) * (width // vae.space_factor)
@@ -179,11 +206,15 @@ def decode_cache_bytes(vae: VAEConfig, height: int, width: int) -> int:
     return 2 * cells * (coarse + fine * inner**2) * _VAE_BYTES
 
 
-def decode_peak_bytes(vae: VAEConfig, height: int, width: int) -> int:
+def decode_peak_bytes(vae: VAE, height: int, width: int) -> int:
     """Peak memory of streaming decode, weights aside, whatever the clip's length.
 
     An estimate: what convolution kernels allocate for themselves is not in it.
     """
+    if isinstance(vae, WanVAEConfig):
+        return published.wan_decode_peak_bytes(vae, height, width)
+    if isinstance(vae, ImageVAEConfig):
+        return published.image_decode_peak_bytes(vae, height, width, vae.across_frames)
     fast, half, _ = vae.widths
     pixels, frames = height * width // vae.pixel_shuffle**2, 4 * 3 * height * width
     working = max(

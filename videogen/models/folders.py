@@ -6,7 +6,7 @@ refused in seconds, before anything is read or placed on a device. Pickles are n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,18 @@ def check_weights(
     Raises:
         WeightsError: a file is truncated; or lists keys missing, unexpected, of other shape.
     """
+    found = shapes_of(files, ignored, rename)
+    refuse_misfits(folder, {k: v.shape for k, v in module.state_dict().items()}, found)
+
+
+def shapes_of(
+    files: list[Path], ignored: Collection[str] = (), rename: Callable[[str], str] = str
+) -> dict[str, list[int]]:
+    """Shapes by name, from headers alone; arguments as of `load_component`.
+
+    Raises:
+        WeightsError: a file is truncated, or holds a name a second time.
+    """
     found: dict[str, list[int]] = {}
     for path in files:
         with _opened(path) as weights:
@@ -78,8 +90,18 @@ def check_weights(
                 if name in found:
                     raise WeightsError(f"{path}: got '{name}' a second time, expected it once.")
                 found[name] = weights.get_slice(key).get_shape()
-    known = {k: shape for k, shape in found.items() if not k.endswith(tuple(ignored))}
-    problems = misfits({k: v.shape for k, v in module.state_dict().items()}, known)
+    return {k: shape for k, shape in found.items() if not k.endswith(tuple(ignored))}
+
+
+def refuse_misfits(
+    folder: Path, expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]]
+) -> None:
+    """Raise unless names and shapes are the expected ones.
+
+    Raises:
+        WeightsError: lists keys missing, unexpected, of other shape.
+    """
+    problems = misfits(expected, found)
     if problems:
         raise WeightsError(
             f"{folder}: the weights do not fit config.json: {'; '.join(problems)}. "

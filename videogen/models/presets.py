@@ -90,10 +90,12 @@ class ParameterCounts:
     dit: int
     vae: int
     text: int | None
+    image: int = 0
+    """Of an image encoder."""
 
     @property
     def total(self) -> int:
-        return self.dit + self.vae + (self.text or 0)
+        return self.dit + self.vae + (self.text or 0) + self.image
 
 
 def count_parameters(spec: ModelSpec) -> ParameterCounts:

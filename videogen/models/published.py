@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from videogen.errors import ConfigError
 from videogen.models.descriptions import read_json
-from videogen.models.latte.spec import LatteSpec, read_latte_spec
+from videogen.models.latte.spec import DECODERS, LatteSpec, read_latte_spec
+from videogen.models.latte.spec import PIPELINES as LATTE_PIPELINES
 from videogen.models.published_spec import PublishedSpec
+from videogen.models.spec import ModelSpec
 from videogen.models.wan.spec import read_wan_spec
 from videogen.registry import Registry, did_you_mean
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 INDEX = "model_index.json"
 PublishedModel: TypeAlias = Union["WanModel", "LatteModel"]
+AnySpec: TypeAlias = ModelSpec | PublishedSpec
+"""The description of a model of whichever kind."""
 READERS: Registry[Callable[[Path], PublishedSpec]] = Registry(
     "pipeline",
     {
@@ -36,8 +40,11 @@ def is_published(folder: Path) -> bool:
     return (folder / INDEX).is_file()
 
 
-def read_published_spec(folder: Path) -> PublishedSpec:
+def read_published_spec(folder: Path, decoder: str | None = None) -> PublishedSpec:
     """Read and check the description of a folder in the diffusers layout.
+
+    Args:
+        decoder: the folder of the VAE to decode with, of models that have two; None is the first.
 
     Raises:
         WeightsError: a description is missing.
@@ -50,7 +57,19 @@ def read_published_spec(folder: Path) -> PublishedSpec:
             f"{path}: _class_name: got '{name}', {did_you_mean(str(name), READERS.names())} "
             "Fix: give the folder of one of these."
         )
-    return READERS[name](folder)
+    if decoder is None:
+        return READERS[name](folder)
+    if name not in LATTE_PIPELINES:
+        raise ConfigError(
+            f"model.decoder: got '{decoder}', expected null, because a {name} has one VAE. "
+            "Fix: leave it out."
+        )
+    if decoder not in DECODERS:
+        raise ConfigError(
+            f"model.decoder: got '{decoder}', {did_you_mean(decoder, list(DECODERS))} "
+            "Fix: name one of these."
+        )
+    return read_latte_spec(folder, decoder)
 
 
 def load_published(
@@ -58,12 +77,14 @@ def load_published(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     dit_device: str | torch.device | None = None,
+    decoder: str | None = None,
 ) -> PublishedModel:
     """Load a folder in the diffusers layout.
 
     Args:
         dtype: of what may be in half precision; None is float32.
         dit_device: where the transformer is loaded to, if elsewhere.
+        decoder: see `read_published_spec`.
 
     Raises:
         WeightsError: a file is missing, truncated, a pickle, or its keys or shapes do not fit.
@@ -72,9 +93,12 @@ def load_published(
     import torch
 
     from videogen.models.latte.folder import load_latte
+    from videogen.models.published_parts import check_published
     from videogen.models.wan.folder import load_wan
 
-    is_latte = isinstance(read_published_spec(folder), LatteSpec)
-    return (load_latte if is_latte else load_wan)(
-        folder, device, dtype or torch.float32, dit_device=dit_device
-    )
+    spec = read_published_spec(folder, decoder)
+    check_published(spec)
+    what = dtype or torch.float32
+    if isinstance(spec, LatteSpec):
+        return load_latte(folder, device, what, spec.vae_folder, dit_device=dit_device)
+    return load_wan(folder, device, what, dit_device=dit_device)

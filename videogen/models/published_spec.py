@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen.config import to_plain
+from videogen.models.config import TextConfig
 from videogen.models.descriptions import file_digests
 from videogen.models.protocol import VAESizes
 from videogen.models.sizes import check_sides
@@ -43,8 +44,18 @@ class PublishedSpec(ABC):
 
     @property
     @abstractmethod
+    def text(self) -> TextConfig:
+        """The text encoder: its kind, its width, and how many tokens prompts have."""
+
+    @property
+    @abstractmethod
     def patch(self) -> tuple[int, int]:
         """Latent cells per token along h and w."""
+
+    @property
+    def kind(self) -> str:
+        """What the model is called, whatever its folder is."""
+        return type(self).__name__.removesuffix("Spec")
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from videogen.models import cost
-from videogen.models.config import DiTConfig, VAEConfig
+from videogen.models.config import VAEConfig
 from videogen.parallel.vae_split import ROWS, Split
 
 _TOKEN_FLOATS = 3
@@ -36,8 +36,8 @@ class Degrees:
 class ClipDemand:
     """One clip of one model; what the planner knows of both."""
 
-    dit: DiTConfig
-    vae: VAEConfig
+    dit: cost.Transformer
+    vae: cost.VAE
     num_frames: int
     height: int
     width: int
@@ -48,13 +48,14 @@ class ClipDemand:
     dtype: torch.dtype
     num_dit_parameters: int
     num_vae_parameters: int
+    """And those of an image encoder, which is in float32 as well."""
     num_text_parameters: int = 0
 
     @property
     def latent_shape(self) -> cost.LatentShape:
         side = self.vae.space_factor
         return (
-            self.dit.in_channels,
+            self.vae.latent_channels,
             self.vae.latent_frames(self.num_frames),
             self.height // side,
             self.width // side,
@@ -100,7 +101,7 @@ def rank_flops(demand: ClipDemand, degrees: Degrees) -> float:
     return (whole.total - moved) * here + moved * crossed
 
 
-def _attention_share(dit: DiTConfig, degrees: Degrees, num_tokens: int) -> float:
+def _attention_share(dit: cost.Transformer, degrees: Degrees, num_tokens: int) -> float:
     return _share(dit.num_heads, degrees.ulysses) * _share(num_tokens, degrees.ring)
 
 
@@ -179,16 +180,20 @@ def decode_bytes(demand: ClipDemand, degrees: Degrees) -> int:
     return part + gathered + 2 * _latent_bytes(demand)
 
 
-def part_size(vae: VAEConfig, height: int, width: int, degree: int) -> tuple[int, int]:
+def part_size(vae: cost.VAE, height: int, width: int, degree: int) -> tuple[int, int]:
     """Pixels of the largest part of a picture that is cut for so many ranks, (height, width)."""
+    if not isinstance(vae, VAEConfig):
+        return height, width  # the first rank decodes
     side = vae.space_factor
     split = Split.of_latents(height // side, width // side, degree)
     lines = split.sizes[0] * side
     return (lines, width) if split.dim == ROWS else (height, lines)
 
 
-def halo_bytes(vae: VAEConfig, num_frames: int, height: int, width: int, degree: int) -> int:
+def halo_bytes(vae: cost.VAE, num_frames: int, height: int, width: int, degree: int) -> int:
     """Bytes that an inner rank sends to one of its neighbours while a clip is decoded."""
+    if not isinstance(vae, VAEConfig):
+        return 0
     side, t = vae.space_factor, vae.latent_frames(num_frames)
     split = Split.of_latents(height // side, width // side, degree)
     if split.num_active < 2:

@@ -79,6 +79,7 @@ def render_list(summaries: list[ModelSummary]) -> RenderableType:
         table.add_column(header, justify="right", no_wrap=True)
     for summary in summaries:
         factorized, joint = summary.attention["factorized"], summary.attention["joint"]
+        ratio = summary.attention_ratio or 0.0
         table.add_row(
             Text(summary.name, style="bold"),
             f"{summary.width}×{summary.height}×{summary.num_frames}",
@@ -86,7 +87,7 @@ def render_list(summaries: list[ModelSummary]) -> RenderableType:
             f"{summary.num_tokens:,}",
             amount(factorized.attention_flops),
             amount(joint.attention_flops),
-            f"{summary.attention_ratio:.1f}×",
+            f"{ratio:.1f}×",
             f"{summary.compression_ratio:.0f}×",
             amount(summary.memory["bfloat16"].peak_bytes, "B"),
             "yes" if summary.folder else "no",
@@ -110,11 +111,15 @@ def render_one(summary: ModelSummary) -> RenderableType:
 def _about(summary: ModelSummary) -> list[tuple[str, str]]:
     dit, text, counts = summary.dit, summary.text, summary.parameters
     of_text = "a pretrained folder" if counts.text is None else millions(counts.text)
+    of_image = f", image {millions(counts.image)}" if counts.image else ""
     about = f"{summary.name}: {summary.description}" if summary.description else summary.name
     return [
         ("model", about),
         ("weights", summary.folder or _NO_WEIGHTS),
-        ("parameters", f"DiT {millions(counts.dit)}, VAE {millions(counts.vae)}, text {of_text}"),
+        (
+            "parameters",
+            f"DiT {millions(counts.dit)}, VAE {millions(counts.vae)}, text {of_text}{of_image}",
+        ),
         ("DiT", f"{dit.attention}, width {dit.width}, {dit.depth} blocks, {dit.num_heads} heads"),
         ("text", f"{text.kind}, width {text.width}, at most {text.max_tokens} tokens"),
     ]
@@ -129,6 +134,10 @@ def _costs(summary: ModelSummary) -> list[tuple[str, str]]:
         )
         for kind, costs in summary.attention.items()
     ]
+    ratio = []
+    if summary.attention_ratio is not None:
+        said = f"{summary.attention_ratio:.1f} times the attention operations"
+        ratio = [("joint / factorized", said)]
     memory = [
         (
             f"memory, {dtype}",
@@ -143,7 +152,7 @@ def _costs(summary: ModelSummary) -> list[tuple[str, str]]:
         ("latents", f"{w}×{h}, {t} frames, {summary.compression_ratio:.1f}× smaller"),
         ("tokens", f"{summary.num_tokens:,}"),
         *attention,
-        ("joint / factorized", f"{summary.attention_ratio:.1f} times the attention operations"),
+        *ratio,
         ("whole clip", _whole_clip(summary)),
         *memory,
     ]

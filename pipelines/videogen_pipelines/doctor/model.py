@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from videogen.errors import ConfigError, WeightsError
 from videogen.storage import is_remote
 from videogen_pipelines.doctor.checks import Family, Finding, Probe, failed, ok
 from videogen_pipelines.doctor.subject import Subject
 
+if TYPE_CHECKING:
+    from videogen.models.published import AnySpec
+
 
 def model_family(subject: Subject) -> Family:
     """What the clips are made with."""
-    name = subject.config.model.name
-    return Family("model", (Probe("weights", lambda: check_model(name)),), is_remote(name))
+    name, decoder = subject.config.model.name, subject.config.model.decoder
+    return Family("model", (Probe("weights", lambda: check_model(name, decoder)),), is_remote(name))
 
 
-def check_model(name: str) -> Finding:
+def check_model(name: str, decoder: str | None = None) -> Finding:
     """Read `model.yaml` and compare the sha256 of every weight file.
+
+    Of a published model, compare names and shapes in every file with what its configurations say.
 
     Raises:
         WeightsError: a file is missing or altered.
         ConfigError: the description is wrong.
     """
+    from videogen.models.published import is_published
     from videogen.models.spec import read_spec, resolve_model
     from videogen.models.weights import check_files
     from videogen_pipelines.summary import format_bytes
@@ -28,6 +37,8 @@ def check_model(name: str) -> Finding:
     if is_remote(name):
         return _check_remote(name)
     try:
+        if is_published(Path(name).expanduser()):
+            return _check_published(name, decoder)
         folder = resolve_model(name)
         spec = read_spec(folder)
         check_files(folder, spec.files)
@@ -41,6 +52,26 @@ def check_model(name: str) -> Finding:
     size = sum((folder / file).stat().st_size for file in spec.files)
     found = f"{spec.name}, {len(spec.files)} files, {format_bytes(size)}, sha256 as described"
     return ok(f"{found}, digest {spec.digest[:12]}")
+
+
+def _check_published(name: str, decoder: str | None) -> Finding:
+    from videogen.models.published_parts import count_model
+    from videogen_pipelines.model_cache import check_model_files, read_model_spec
+    from videogen_pipelines.summary import format_bytes
+
+    spec = read_model_spec(name, decoder)
+    check_model_files(spec)
+    files = list(Path(name).expanduser().rglob("*.safetensors"))
+    size = sum(path.stat().st_size for path in files)
+    found = f"{_published_kind(spec)} in {name}, {len(files)} weight files, {format_bytes(size)}"
+    return ok(f"{found}, {count_model(spec).total / 1e9:.3g} G parameters, all as described")
+
+
+def _published_kind(spec: AnySpec) -> str:
+    from videogen.models.published_spec import PublishedSpec
+
+    assert isinstance(spec, PublishedSpec), "read_model_spec found model_index.json"
+    return f"{spec.kind} ({'image' if spec.takes_image else 'text'} to video)"
 
 
 def _check_remote(name: str) -> Finding:

@@ -203,7 +203,7 @@ def test_a_model_that_changed_is_refused(
     first_run(job, clips)
     stamp = job.model.stamp.model_copy(update={"digest": "e" * 64})
     other = LoadedModel(job.model.name, job.model.spec, stamp)
-    monkeypatch.setattr(LoadedModel, "read", lambda name: other)
+    monkeypatch.setattr(LoadedModel, "read", lambda *_: other)
     with pytest.raises(WeightsError, match=r"digest eeeeeeeeeeee.* Fix: restore"):
         try_again()
 

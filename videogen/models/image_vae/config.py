@@ -9,6 +9,8 @@ from videogen.errors import ConfigError
 
 CLASSES = {"AutoencoderKL": False, "AutoencoderKLTemporalDecoder": True}
 """Published classes, and whether their decoder works across frames."""
+FRAMES_TOGETHER = 14
+"""Frames that a decoder across frames sees at once, as in the reference."""
 IGNORED = ("sample_size", "force_upcast")
 """The size it was trained on, and a hint for half precision; it runs in float32 here."""
 
@@ -33,6 +35,8 @@ class ImageVAEConfig:
     use_quant_conv: bool = True
     use_post_quant_conv: bool = True
     mid_block_add_attention: bool = True
+    across_frames: bool = False
+    """Whether the decoder works across frames; said by the class of the published VAE."""
 
     def __post_init__(self) -> None:
         if len(self.down_block_types) != len(self.block_out_channels):

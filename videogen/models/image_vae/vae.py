@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videogen.models.causal_conv import StreamCache
-from videogen.models.image_vae.config import ImageVAEConfig
+from videogen.models.image_vae.config import FRAMES_TOGETHER, ImageVAEConfig
 from videogen.models.image_vae.layers import EPS, PictureAttention, ResidualBlock, Resize
 from videogen.models.image_vae.temporal import GROUPS, TemporalResidualBlock
 
 Block = Callable[[int, int], nn.Module]
-FRAMES_TOGETHER = 14
-"""Frames that a decoder across frames sees at once, as in the reference."""
 
 
 class _Stage(nn.Module):

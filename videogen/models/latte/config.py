@@ -51,6 +51,29 @@ class LatteConfig:
         return self.num_attention_heads * self.attention_head_dim
 
     @property
+    def patch(self) -> tuple[int, int, int]:
+        """Latent cells per token along t, h, w."""
+        return 1, self.patch_size, self.patch_size
+
+    @property
+    def num_heads(self) -> int:
+        return self.num_attention_heads
+
+    @property
+    def head_width(self) -> int:
+        return self.attention_head_dim
+
+    @property
+    def depth(self) -> int:
+        """Pairs of blocks, along space and along time."""
+        return self.num_layers
+
+    @property
+    def attention(self) -> Literal["factorized"]:
+        """Which tokens attend to which; see `DiTConfig`."""
+        return "factorized"
+
+    @property
     def base_size(self) -> int:
         """Tokens per side of the pictures it was trained on."""
         return self.sample_size // self.patch_size

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videogen.models.config import TextConfig
 from videogen.models.folders import load_component
 from videogen.models.image_vae.vae import ImageVAE, current_name
 from videogen.models.latte.spec import Decoder, LatteSpec, read_latte_spec
@@ -16,8 +15,6 @@ from videogen.models.latte.text import LatteText, clean_prompt
 from videogen.models.latte.transformer import LatteTransformer
 from videogen.models.meta import on_meta
 from videogen.models.text_transformers import load_text_encoder
-
-TEXT_TOKENS = 120
 
 
 @dataclass(frozen=True)
@@ -59,10 +56,9 @@ def load_latte(
     """
     spec = read_latte_spec(Path(folder), vae)
     with on_meta():
-        dit, decoder = LatteTransformer(spec.dit), ImageVAE(spec.vae, spec.across_frames)
+        dit, decoder = LatteTransformer(spec.dit), ImageVAE(spec.vae, spec.vae.across_frames)
     place = device if dit_device is None else dit_device
     load_component(dit, spec.folder / "transformer", place, dtype)
     load_component(decoder, spec.folder / vae, device, rename=current_name)
-    text = TextConfig(kind="t5", width=spec.dit.caption_channels, max_tokens=TEXT_TOKENS)
-    encoder = load_text_encoder(text, spec.folder, device, dtype, clean=clean_prompt)
+    encoder = load_text_encoder(spec.text, spec.folder, device, dtype, clean=clean_prompt)
     return LatteModel(spec=spec, dit=dit, vae=decoder, text=LatteText(encoder))

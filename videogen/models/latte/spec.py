@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from videogen.errors import ConfigError
+from videogen.models.config import TextConfig
 from videogen.models.descriptions import read_config, read_json
 from videogen.models.image_vae.config import CLASSES, IGNORED, ImageVAEConfig
 from videogen.models.latte.config import LatteConfig
@@ -14,6 +15,9 @@ from videogen.models.published_spec import PublishedSpec
 
 PIPELINES = ("LattePipeline",)
 Decoder = Literal["vae", "vae_temporal_decoder"]
+DECODERS: tuple[Decoder, ...] = get_args(Decoder)
+TEXT_TOKENS = 120
+"""Tokens of a prompt at most, as in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +26,15 @@ class LatteSpec(PublishedSpec):
 
     dit: LatteConfig
     vae: ImageVAEConfig
-    vae_folder: str
-    across_frames: bool
-    """Whether the VAE's decoder works across frames."""
+    vae_folder: Decoder
+
+    @property
+    def kind(self) -> str:
+        return "Latte"
+
+    @property
+    def text(self) -> TextConfig:
+        return TextConfig(kind="t5", width=self.dit.caption_channels, max_tokens=TEXT_TOKENS)
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -62,13 +72,13 @@ def read_latte_spec(folder: Path, vae: Decoder = "vae") -> LatteSpec:
             "Fix: give the folder of a Latte model."
         )
     vae_path = folder / vae / "config.json"
+    decoder = read_config(ImageVAEConfig, vae_path, list(CLASSES), IGNORED)
     return LatteSpec(
         folder=folder,
         dit=read_config(
             LatteConfig, folder / "transformer" / "config.json", "LatteTransformer3DModel"
         ),
-        vae=read_config(ImageVAEConfig, vae_path, list(CLASSES), IGNORED),
+        vae=replace(decoder, across_frames=CLASSES[read_json(vae_path)["_class_name"]]),
         vae_folder=vae,
-        across_frames=CLASSES[read_json(vae_path)["_class_name"]],
         scheduler=read_json(folder / "scheduler" / "scheduler_config.json"),
     )

@@ -7,6 +7,9 @@ from typing import Literal
 
 from videogen.errors import ConfigError
 
+CLIP_TOKENS = 257
+"""Tokens of a picture of the CLIP image encoder that was published: 16 x 16 and one more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WanConfig:
@@ -62,6 +65,34 @@ class WanConfig:
     def width(self) -> int:
         """Of the tokens."""
         return self.num_attention_heads * self.attention_head_dim
+
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        """Latent cells per token along t, h, w."""
+        return self.patch_size
+
+    @property
+    def num_heads(self) -> int:
+        return self.num_attention_heads
+
+    @property
+    def head_width(self) -> int:
+        return self.attention_head_dim
+
+    @property
+    def depth(self) -> int:
+        """Blocks, each with attention among all tokens of a clip."""
+        return self.num_layers
+
+    @property
+    def attention(self) -> Literal["joint"]:
+        """Which tokens attend to which; see `DiTConfig`."""
+        return "joint"
+
+    @property
+    def num_image_tokens(self) -> int:
+        """CLIP tokens that are attended to: those of one picture, or of a first and a last one."""
+        return 0 if self.image_dim is None else self.pos_embed_seq_len or CLIP_TOKENS
 
     @property
     def condition_channels(self) -> int:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from videogen.errors import InvalidRequestError
-from videogen.models.config import TextConfig
 from videogen.models.folders import load_component
 from videogen.models.image_transformers import CLIPImageEncoder, load_image_encoder
 from videogen.models.latents import channel_statistics
@@ -26,8 +25,6 @@ from videogen.models.wan.spec import WanSpec, read_wan_spec
 from videogen.models.wan.transformer import FLOAT32_PARTS, KnownFrames, WanTransformer
 from videogen.models.wan.vae import WanVAE
 
-TEXT_TOKENS = 512
-"""Tokens of every prompt, padding included, that the models were trained with."""
 UNUSED_KEYS = ("norm_added_q.weight",)
 
 
@@ -108,7 +105,6 @@ def load_wan(
     with on_meta():
         vae = WanVAE(spec.vae)
     load_component(vae, root / "vae", device)
-    text = TextConfig(kind="umt5", width=spec.dit.text_dim, max_tokens=TEXT_TOKENS)
     image = None
     if spec.dit.image_dim is not None:
         image = load_image_encoder(root / "image_encoder", root / "image_processor", device)
@@ -116,7 +112,7 @@ def load_wan(
         spec=spec,
         dit=dit,
         vae=vae,
-        text=load_text_encoder(text, root, device, dtype, clean=clean_prompt),
+        text=load_text_encoder(spec.text, root, device, dtype, clean=clean_prompt),
         image=image,
     )
 

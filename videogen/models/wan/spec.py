@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from videogen.errors import ConfigError
+from videogen.models.config import TextConfig
 from videogen.models.descriptions import read_config, read_json
 from videogen.models.published_spec import PublishedSpec
 from videogen.models.wan.config import WanConfig
 from videogen.models.wan.vae_config import WanVAEConfig
 
 PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
+TEXT_TOKENS = 512
+"""Tokens of every prompt, padding included, that the models were trained with."""
 HD_PIXELS = 1280 * 720 * 3 // 4
 """Pixels of a frame from which the flow shift of 720P is used."""
 
@@ -26,6 +29,14 @@ class WanSpec(PublishedSpec):
     """The second transformer of Wan 2.2."""
     boundary_ratio: float | None
     vae: WanVAEConfig
+
+    @property
+    def text(self) -> TextConfig:
+        return TextConfig(kind="umt5", width=self.dit.text_dim, max_tokens=TEXT_TOKENS)
+
+    @property
+    def kind(self) -> str:
+        return "Wan 2.1" if self.low_noise_dit is None else "Wan 2.2"
 
     @property
     def takes_image(self) -> bool:

@@ -35,8 +35,8 @@ def test_the_description_is_read_without_weights(folder):
     for weights in folder.rglob("*.safetensors"):
         weights.unlink()
     spec = read_latte_spec(folder)
-    assert not spec.across_frames
-    assert read_latte_spec(folder, "vae_temporal_decoder").across_frames
+    assert not spec.vae.across_frames
+    assert read_latte_spec(folder, "vae_temporal_decoder").vae.across_frames
     assert spec.latent_shape(5, 32, 24) == (4, 5, 8, 6)
     assert spec.sampling["num_frames"] == 5
     assert spec.sampling["height"] == spec.sampling["width"] == 32
