@@ -256,12 +256,47 @@ def test_a_sweep_is_a_grid_with_what_changes_over_an_axis(shown: Shown, tmp_path
     assert page.locator(".grid thead th").all_inner_texts() == ["guidance_scale", "1", "5", "10"]
     assert page.locator(".grid tbody tr").count() == 3
     assert page.locator(".grid td .media").count() == 9
-    assert page.locator("main .plot").count() == 5  # two metrics, diversity, device time, the trade-off
+    assert (
+        page.locator("main .plot").count() == 5
+    )  # two metrics, diversity, device time, the trade-off
     assert "Adherence against diversity" in page.inner_text("main")
     page.locator(".grid").scroll_into_view_if_needed()
     shown.until("document.querySelector('.grid td video')?.currentTime > 0")
     page.click(".grid td a >> nth=4")
     shown.until("document.querySelector('h1')?.textContent === 'a red square moving right'")
+
+
+def test_a_second_axis_of_a_sweep_is_lines(shown: Shown, tmp_path: Path) -> None:
+    points = [(n, sampler) for n in (4, 8, 64) for sampler in ("ddim", "ddpm")]
+    requests = [
+        clip_request(
+            f"{seed}.{steps}.{sampler}",
+            "a red square moving right",
+            seed=seed,
+            num_inference_steps=steps,
+            sampler=sampler,
+            metadata={"sweep": {"row": str(seed), "steps": steps, "sampler": sampler}},
+        )
+        for seed in (1, 2)
+        for steps, sampler in points
+    ]
+    folder = tmp_path / "sweep"
+    make_run(folder, requests)
+    options = ReportOptions(pictures=False)
+    page = shown.open(write_report(folder, tmp_path / "page", options=options), "#/sweep")
+    assert page.locator(".legend span").all_inner_texts() == ["ddim", "ddpm"]
+    plot = page.locator(".panel:has-text('diversity') .plot").first
+    assert plot.locator("circle").count() == 6
+    assert plot.locator(".line").count() == 2
+    places = [float(place) for place in plot.locator(".tick[text-anchor=middle]").evaluate_all(
+        "ticks => ticks.map(tick => tick.getAttribute('x'))"
+    )]  # fmt: skip
+    assert places[2] - places[1] == pytest.approx(3 * (places[1] - places[0]))  # doublings
+    assert page.locator(".grid td .media").count() == 6
+    page.select_option("[data-axis=sampler]", "ddpm")
+    page.wait_for_url("**at.sampler=ddpm**")
+    page.click(".grid td a >> nth=2")
+    shown.until("document.querySelector('main').innerText.includes('1.64.ddpm')")
 
 
 def test_ten_thousand_clips_stay_usable(shown: Shown, report: Path, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def _write_side(
             **overview(side.storage, side.selection, side.scores),
             "base": side.base,
             "block": BLOCK,
+            "slices": options.pictures,
             "axes": axes,
             "profiles": profiles.to_dict(),
             "diversity": diversity_by_point(swept),

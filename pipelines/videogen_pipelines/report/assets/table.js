@@ -161,6 +161,7 @@
     }
 
     picture(row, kind) {
+      if (kind !== "poster" && this.run.slices === false) return null;
       const stem = this.get("pictures", row);
       return stem === null ? null : `${vg.path(stem)}.${kind}.jpg`;
     }
