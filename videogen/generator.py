@@ -64,11 +64,8 @@ class VideoGenerator:
         request_id = fields.get("id") or request_id_from_content(fields)
         seed = fields.get("seed")
         seed = seed_from_id(request_id) if seed is None else seed
-        said = self.defaults.model_dump(exclude_none=True) | fields
+        said = self.defaults.filled(fields)
         request = make_request({**said, "id": request_id, "seed": seed})
-        if "flow_shift" not in fields and isinstance(self.spec, PublishedSpec):
-            shift = self.spec.flow_shift(request.height, request.width)
-            request = request.model_copy(update={} if shift is None else {"flow_shift": shift})
         plan_clip(self.spec, request)
         return request
 

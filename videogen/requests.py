@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -27,6 +28,7 @@ SAMPLERS: tuple[str, ...] = get_args(Sampler)
 MAX_PROMPT_CHARACTERS = 4096
 MAX_FRAMES = 1_000_000
 MAX_SIDE_PX = 8192
+MAX_FLOW_SHIFT = 100
 _NUMBER = re.compile(r"\s*-?\d+(\.\d*)?\s*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -118,6 +120,31 @@ def check_interval(value: Any) -> tuple[float, float]:
     )
 
 
+def check_flow_shifts(value: Any) -> tuple[tuple[int, float], ...]:
+    """Return `value` as (pixels of a frame, flow shift from there on), the first from 0 on.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    pairs = value if isinstance(value, list | tuple) else []
+    shifts = tuple(pair for pair in map(_size_and_shift, pairs) if pair is not None)
+    is_rising = all(a[0] < b[0] for a, b in pairwise(shifts))
+    if shifts and len(shifts) == len(pairs) and shifts[0][0] == 0 and is_rising:
+        return shifts
+    raise ValueError(
+        f"got {shown(value)}, expected a list of [pixels of a frame, flow_shift from there on], "
+        "the first from 0 on, such as [[0, 3.0], [691200, 5.0]]"
+    )
+
+
+def _size_and_shift(pair: Any) -> tuple[int, float] | None:
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        return None
+    pixels, shift = pair
+    is_legal = type(pixels) is int and type(shift) in (int, float) and 0 < shift <= MAX_FLOW_SHIFT
+    return (pixels, float(shift)) if is_legal else None
+
+
 def check_schedule(value: Any) -> tuple[TimedPrompt, ...]:
     """Return `value` as timed prompts, the first at 0 seconds and each later than the one before.
 
@@ -155,7 +182,8 @@ Fps = Annotated[float, Field(gt=0, le=240)]
 NumSteps = Annotated[int, Field(ge=1, le=1000)]
 GuidanceScale = Annotated[float, Field(ge=0, le=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-FlowShift = Annotated[float, Field(gt=0, le=100)]
+FlowShift = Annotated[float, Field(gt=0, le=MAX_FLOW_SHIFT)]
+FlowShifts = Annotated[tuple[tuple[int, float], ...], BeforeValidator(check_flow_shifts)]
 Interval = Annotated[tuple[float, float], BeforeValidator(check_interval)]
 Schedule = Annotated[tuple["TimedPrompt", ...], BeforeValidator(check_schedule)]
 Address = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_check_text)]
@@ -223,7 +251,11 @@ class ClipRequest(_Sampling):
 
 
 class SamplingDefaults(_Sampling):
-    """Defaults for every sampling field of `ClipRequest`; None means "not said here"."""
+    """Defaults for every sampling field of `ClipRequest`; None means "not said here".
+
+    `flow_shifts` says what `flow_shift` is by the size of a clip: pairs of the pixels of a frame
+    and the shift from there on. Of the two, what a later layer says wins.
+    """
 
     negative_prompt: Text | None = None
     num_frames: NumFrames | None = None
@@ -236,6 +268,7 @@ class SamplingDefaults(_Sampling):
     guidance_interval: Interval | None = None
     sampler: Sampler | None = None
     flow_shift: FlowShift | None = None
+    flow_shifts: FlowShifts | None = None
     eta: Fraction | None = None
     extension: Extension | None = None
     chunk_frames: NumFrames | None = None
@@ -248,8 +281,26 @@ class SamplingDefaults(_Sampling):
         """A copy in which what later layers say wins over what earlier ones say."""
         said: dict[str, Any] = self.model_dump(exclude_none=True)
         for layer in layers:
-            said.update(layer.model_dump(exclude_none=True))
+            told = layer.model_dump(exclude_none=True)
+            if "flow_shift" in told:
+                said.pop("flow_shifts", None)
+            said.update(told)
         return SamplingDefaults(**said)
+
+    def filled(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a request that says `said`, checked by nobody yet."""
+        return fill(self.model_dump(exclude_none=True), said)
+
+
+def fill(defaults: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said and, for all else, `defaults`: a dump of `SamplingDefaults` without None."""
+    shifts = defaults.get("flow_shifts")
+    values = {k: value for k, value in defaults.items() if k != "flow_shifts"} | dict(said)
+    sides = [side for side in (values.get("height"), values.get("width")) if type(side) is int]
+    if shifts and "flow_shift" not in said and len(sides) == 2:
+        reached = [shift for least, shift in shifts if prod(sides) >= least]
+        values["flow_shift"] = reached[-1] if reached else shifts[0][1]
+    return values
 
 
 def make_request(values: Mapping[str, Any]) -> ClipRequest:

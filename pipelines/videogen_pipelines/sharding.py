@@ -97,8 +97,9 @@ def clips_of_size(spec: AnySpec, count: int, said: Mapping[str, Any]) -> Clips:
     Raises:
         InvalidRequestError: the model cannot make clips of that size.
     """
-    own = sampling_defaults(spec.name, spec.sampling).model_dump()
-    kind = ClipKind.of(own | {key: value for key, value in said.items() if value is not None})
+    own = sampling_defaults(spec.name, spec.sampling)
+    given = {key: value for key, value in said.items() if value is not None}
+    kind = ClipKind.of(own.filled(given))
     spec.check_size(kind.num_frames, kind.height, kind.width)
     return Clips(count, kind)
 

@@ -10,9 +10,8 @@ from videogen.errors import ConfigError
 from videogen.models.descriptions import read_json
 from videogen.models.latte.spec import DECODERS, LatteSpec, read_latte_spec
 from videogen.models.latte.spec import PIPELINES as LATTE_PIPELINES
-from videogen.models.published_spec import PublishedSpec
 from videogen.models.spec import ModelSpec
-from videogen.models.wan.spec import read_wan_spec
+from videogen.models.wan.spec import WanSpec, read_wan_spec
 from videogen.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:
@@ -23,9 +22,10 @@ if TYPE_CHECKING:
 
 INDEX = "model_index.json"
 PublishedModel: TypeAlias = Union["WanModel", "LatteModel"]
-AnySpec: TypeAlias = ModelSpec | PublishedSpec
+KnownSpec: TypeAlias = WanSpec | LatteSpec
+AnySpec: TypeAlias = ModelSpec | KnownSpec
 """The description of a model of whichever kind."""
-READERS: Registry[Callable[[Path], PublishedSpec]] = Registry(
+READERS: Registry[Callable[[Path], KnownSpec]] = Registry(
     "pipeline",
     {
         "WanPipeline": read_wan_spec,
@@ -40,7 +40,7 @@ def is_published(folder: Path) -> bool:
     return (folder / INDEX).is_file()
 
 
-def read_published_spec(folder: Path, decoder: str | None = None) -> PublishedSpec:
+def read_published_spec(folder: Path, decoder: str | None = None) -> KnownSpec:
     """Read and check the description of a folder in the diffusers layout.
 
     Args:

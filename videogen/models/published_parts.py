@@ -1,4 +1,4 @@
-"""The parts of a published model: whether their folders hold what they must, and how large they are.
+"""The parts of a published model: whether their folders hold what they must, and their sizes.
 
 Everything is read from configurations and headers, so it takes seconds whatever the size.
 """

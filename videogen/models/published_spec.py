@@ -71,10 +71,6 @@ class PublishedSpec(ABC):
         """Whether clips start from a picture."""
         return False
 
-    def flow_shift(self, height: int, width: int) -> float | None:
-        """The flow shift to use for a size, unless asked for another; None leaves it alone."""
-        return None
-
     @property
     def digest(self) -> str:
         """sha256 over the configuration and the sha256 of every file; reads them all, once."""

@@ -76,12 +76,14 @@ def _published_kind(spec: AnySpec) -> str:
 
 def _check_remote(name: str) -> Finding:
     """Look for the files; every machine fetches and checks them when a run starts."""
+    from videogen.models.spec import ModelSpec
     from videogen_pipelines.doctor.output import open_soon
     from videogen_pipelines.model_cache import read_model_spec
 
     storage = open_soon(name)
     storage.exists("model.yaml")  # gives up soon, unlike what follows
     spec = read_model_spec(name)
+    assert isinstance(spec, ModelSpec), "what lies in an object store is described by model.yaml"
     missing = [file for file in spec.files if not storage.exists(file)]
     if missing:
         return failed(f"{name} lacks {', '.join(missing)}", "copy the model there again")

@@ -41,8 +41,9 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
         name = name.strip()
         if not equals or not rest.strip():
             raise ConfigError(f"--grid: got {shown(text)}, expected field=value,value,…")
-        if name not in SamplingDefaults.model_fields:
-            known = did_you_mean(name, list(SamplingDefaults.model_fields))
+        fields = [field for field in SamplingDefaults.model_fields if field != "flow_shifts"]
+        if name not in fields:
+            known = did_you_mean(name, fields)
             raise ConfigError(f"--grid: got '{name}', {known}")
         if name in grid:
             raise ConfigError(f"--grid: got '{name}' twice, expected it once with all its values.")

@@ -16,6 +16,7 @@ from videogen.requests import (
     ClipRequest,
     FieldProblem,
     SamplingDefaults,
+    fill,
     find_problems,
     with_first_prompt,
 )
@@ -116,7 +117,7 @@ class RowResolver:
         self, name: str, fields: Mapping[str, Any], problems: list[FieldProblem]
     ) -> ClipRequest | None:
         """The request of a row, or None; adds what is wrong with it to `problems`."""
-        values = {**self._defaults, **fields, "id": name}
+        values = fill(self._defaults, {**fields, "id": name})
         if "seed" not in fields:
             values["seed"] = seed_from_id(name)
         if problem := resolve_duration(fields, values):

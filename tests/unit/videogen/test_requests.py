@@ -290,3 +290,21 @@ def test_a_problem_is_read_back_from_its_sentence(value: str) -> None:
 def test_a_sentence_of_another_form_is_kept_whole() -> None:
     problem = FieldProblem.parse("It broke.", field="height", value="3")
     assert problem == FieldProblem("height", "3", "It broke")
+
+
+BY_SIZE = {"height": 4, "width": 5, "flow_shifts": [[0, 3], [24, 5.0]]}
+
+
+def test_the_flow_shift_goes_by_the_size_unless_it_is_said() -> None:
+    defaults = SamplingDefaults(flow_shift=1.0).merged(SamplingDefaults(**BY_SIZE))
+    assert defaults.filled({})["flow_shift"] == 3.0
+    assert defaults.filled({"height": 5})["flow_shift"] == 5.0
+    assert defaults.filled({"height": 5, "flow_shift": 2.0})["flow_shift"] == 2.0
+    assert "flow_shifts" not in defaults.filled({})
+    assert defaults.merged(SamplingDefaults(flow_shift=8.0)).filled({})["flow_shift"] == 8.0
+
+
+@pytest.mark.parametrize("shifts", [[], 3.0, [[1, 3.0]], [[0, 0.0]], [[0, 3.0], [0, 5.0]], [[0]]])
+def test_wrong_flow_shifts(shifts: object) -> None:
+    with pytest.raises(ValidationError, match=r"expected a list of \[pixels of a frame"):
+        SamplingDefaults.model_validate({"flow_shifts": shifts})

@@ -16,8 +16,8 @@ from videogen.models.wan.vae_config import WanVAEConfig
 PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
 TEXT_TOKENS = 512
 """Tokens of every prompt, padding included, that the models were trained with."""
-HD_PIXELS = 1280 * 720 * 3 // 4
-"""Pixels of a frame from which the flow shift of 720P is used."""
+FLOW_SHIFTS = ((0, 3.0), (1280 * 720 * 3 // 4, 5.0))
+"""Flow shifts by the pixels of a frame from which they are used: 3 to 480P, 5 from 720P."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +51,13 @@ class WanSpec(PublishedSpec):
             "fps": 16.0,
             "num_inference_steps": 50,
             "sampler": self.sampler,
-            "flow_shift": self.flow_shift(480, 832),
+            "flow_shifts": FLOW_SHIFTS,
             "guidance_scale": 5.0,
         }
 
     @property
     def patch(self) -> tuple[int, int]:
         return self.dit.patch_size[1:]
-
-    def flow_shift(self, height: int, width: int) -> float:
-        """The flow shift to use for a size, unless asked for another: 3 to 480P, 5 from 720P."""
-        return 5.0 if height * width >= HD_PIXELS else 3.0
 
 
 def read_wan_spec(folder: Path) -> WanSpec:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.tiny_published import wan_pipeline
+from videogen.defaults import sampling_defaults
 from videogen.errors import ConfigError, InvalidRequestError, WeightsError
 from videogen.models.wan.experts import NoiseExperts
 from videogen.models.wan.folder import clean_prompt, load_wan
@@ -48,8 +49,11 @@ def test_the_description_is_read_without_weights(folder):
 
 def test_flow_shift_follows_the_size(written):
     spec = read_wan_spec(written)
-    assert spec.flow_shift(480, 832) == 3.0
-    assert spec.flow_shift(720, 1280) == spec.flow_shift(1280, 720) == 5.0
+    defaults = sampling_defaults(spec.name, spec.sampling)
+    assert defaults.filled({})["flow_shift"] == 3.0
+    for size in ({"height": 720, "width": 1280}, {"height": 1280, "width": 720}):
+        assert defaults.filled(size)["flow_shift"] == 5.0
+        assert defaults.filled({**size, "flow_shift": 8.0})["flow_shift"] == 8.0
 
 
 def test_sizes_that_do_not_divide_are_refused(written):
