@@ -23,6 +23,7 @@ import videogen
 import videogen_cluster
 from videogen.errors import VideogenError
 from videogen_cluster.chatter import quiet_stdout
+from videogen_cluster.own_node import few_processes, own_session
 
 _TEMP_PREFIX = "vg-ray-"
 _OBJECT_STORE_BYTES = 100 * 2**20  # only small records cross processes
@@ -82,7 +83,8 @@ def ray_session(address: str | None = None, *, num_cpus: int | None = None) -> I
 
         stack.enter_context(quiet_stdout())
         stack.callback(_shut_down)
-        with _neutral_folder(folder), _own_sigterm(), _own_session():
+        lean = few_processes() if address is None else contextlib.nullcontext()
+        with _neutral_folder(folder), _own_sigterm(), own_session(), lean:
             _init(address, options)
         resources = ray.cluster_resources()
         logs = folder / "r" / "session_latest" / "logs" if address is None else None
@@ -256,31 +258,6 @@ def _shut_down() -> None:
         node.kill_all_processes = answer_and_stop
     with _own_sigterm():
         ray.shutdown()
-
-
-@contextlib.contextmanager
-def _own_session() -> Iterator[None]:
-    """Start Ray's processes in sessions of their own.
-
-    A signal to this process's group (`timeout`, a batch system) would end them first, and no clip
-    in flight could finish. They still die with this process, by the kernel's parent-death signal.
-    """
-    from ray._private import services
-
-    before = getattr(services, "ConsolePopen", None)
-    if before is None:  # private to Ray; without it, a run that Ray leaves counts as interrupted
-        yield
-        return
-
-    class Popen(before):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **{"start_new_session": True, **kwargs})
-
-    services.ConsolePopen = Popen
-    try:
-        yield
-    finally:
-        services.ConsolePopen = before
 
 
 @contextlib.contextmanager

@@ -120,15 +120,3 @@ def test_a_cluster_that_does_not_answer_may_want_a_token():
     remedy = session._remedy("10.0.0.1:6379", "Failed to connect to Ray cluster")
     assert "cluster.address" in remedy
     assert "RAY_AUTH_MODE=token" in remedy
-
-
-def test_rays_processes_start_in_sessions_of_their_own():
-    from ray._private import services
-
-    with session._own_session():
-        process = services.ConsolePopen([sys.executable, "-c", ""])
-        assert os.getsid(process.pid) != os.getsid(0)
-        process.wait()
-    process = services.ConsolePopen([sys.executable, "-c", ""])
-    assert os.getsid(process.pid) == os.getsid(0)
-    process.wait()
