@@ -10,10 +10,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tests.processes import command_of, descendants
+from videogen_cluster.own_node import few_processes
 
 ROOT = Path(__file__).parents[2]
 RANK_TITLE = "ray::Rank"
@@ -23,6 +25,10 @@ class RayNodes:
     """A head without CPUs and `num_nodes` workers; every node is a raylet that can be killed."""
 
     def __init__(self, num_nodes: int, num_cpus: float, env: dict[str, str]) -> None:
+        # Short, because sockets lie in it, and their names may not exceed 107 bytes.
+        self._scratch = tempfile.TemporaryDirectory(
+            prefix="vg-nodes-", dir="/tmp", ignore_cleanup_errors=True
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.chaos.ray_nodes", str(num_cpus)],
             cwd=ROOT,
@@ -30,7 +36,12 @@ class RayNodes:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # Ray would run ranks at a lower priority than whatever else this machine does.
-            env={**os.environ, "RAY_worker_niceness": "0", **env},
+            env={
+                **os.environ,
+                "RAY_worker_niceness": "0",
+                "TMPDIR": self._scratch.name,
+                **env,
+            },
             text=True,
             start_new_session=True,
         )
@@ -69,6 +80,7 @@ class RayNodes:
             for pid in family:
                 if Path(f"/proc/{pid}").exists():
                     _kill(pid)
+        self._scratch.cleanup()
 
     def _ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         assert self._process.stdin
@@ -90,6 +102,11 @@ def _kill(pid: int) -> None:
 
 def _serve(num_cpus: float) -> None:
     """The program: keeps the cluster until its input ends."""
+    with few_processes():  # nodes start in half the time, and nobody here looks at a dashboard
+        _serve_nodes(num_cpus)
+
+
+def _serve_nodes(num_cpus: float) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever Ray prints is no answer
 

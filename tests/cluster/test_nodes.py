@@ -91,6 +91,7 @@ def expect_nothing_left(nodes: RayNodes, timeout_s: float = 30.0) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.alone
 def test_a_rank_that_dies_is_noticed_within_a_second_and_replaced(
     start: Callable[..., ToyRun], nodes: RayNodes
 ):
