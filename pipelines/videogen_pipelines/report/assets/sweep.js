@@ -5,6 +5,7 @@ vg.sweep = (() => {
   const { el } = vg;
   const MOST_LINES = 6;
   const TELLING = ["text.adherence", "text.adherence_all", "coherence.score", "motion.total", "flicker.pixel", "flicker.unexplained", "consistency.subject", "frame.colourfulness", "frame.clipped"];
+  const KINDS = [["", "clips"], ["xt", "x–t slices"], ["yt", "y–t slices"], ["flow", "flow"]];
   const SETS = [["set.diversity", "diversity", "↑"], ["set.fd", "Fréchet distance", "↓"]];
 
   function show(main, table, query) {
@@ -52,7 +53,7 @@ vg.sweep = (() => {
     const shown = [...panels.slice(0, also.length + 1), ...sets, ...panels.slice(also.length + 1)].filter(Boolean);
     if (!shown.length) return null;
     const chooser = metrics.length ? el("label", {}, "Also ", el("select", { id: "also", onchange: (event) => go({ also: event.target.value }) }, vg.option("", "–", query.also ?? ""), metrics.map((name) => vg.option(name, name, query.also)))) : null;
-    return el("section", {}, el("h2", {}, `Over ${across}`), el("p", { class: "hint" }, axis ? `Means over the clips; a line for each ${axis}.` : "Mean, and the middle 80 % of clips."), axis ? vg.plot.legend(lines.map((line) => line.name)) : null, el("div", { class: "panels" }, shown), chooser ? el("p", { class: "row" }, chooser) : null);
+    return el("section", {}, el("div", { class: "row" }, el("h2", {}, `Over ${across}`), chooser), el("p", { class: "hint" }, axis ? `Means over the clips; a line for each ${axis}.` : "Mean, and the middle 80 % of clips."), axis ? vg.plot.legend(lines.map((line) => line.name)) : null, el("div", { class: "panels" }, shown));
   }
 
   function panel(table, across, lines, numeric, label, arrow, measure) {
@@ -103,17 +104,20 @@ vg.sweep = (() => {
     const number = Math.min(pages, Math.max(1, Number(query.page) || 1));
     const lines = names.slice((number - 1) * size, number * size).map((name) => {
       const one = columns.map((column) => column.get(name)).find((row) => row !== undefined);
-      return el("tr", {}, el("th", { scope: "row" }, el("span", { class: "prompt" }, table.get("prompt", one) ?? name), el("code", {}, table.get("seed", one) ? `seed ${table.get("seed", one)}` : name)), columns.map((column) => cell(table, column.get(name))));
+      return el("tr", {}, el("th", { scope: "row" }, el("span", { class: "prompt" }, table.get("prompt", one) ?? name), el("code", {}, table.get("seed", one) ? `seed ${table.get("seed", one)}` : name)), columns.map((column) => cell(table, column.get(name), query.as)));
     });
     const pager = pages > 1 ? el("p", { class: "row" }, el("button", { type: "button", disabled: number === 1, onclick: () => go({ page: String(number - 1) }) }, "‹ Previous"), `rows ${(number - 1) * size + 1} to ${Math.min(names.length, number * size)} of ${names.length}`, el("button", { type: "button", disabled: number === pages, onclick: () => go({ page: String(number + 1) }) }, "Next ›")) : null;
-    return el("section", {}, el("div", { class: "row" }, el("h2", {}, "Clips"), chosen, vg.gallery.together(main)), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, across), values.map((value) => el("th", { scope: "col" }, value)))), el("tbody", {}, lines))), pager);
+    return el("section", {}, el("div", { class: "row" }, el("h2", {}, "Clips"), chosen, table.run.slices === false ? null : el("label", {}, "Shown as ", el("select", { id: "as", onchange: (event) => go({ as: event.target.value }) }, KINDS.map(([kind, text]) => vg.option(kind, text, query.as ?? "")))), vg.gallery.together(main)), el("div", { class: "scroll" }, el("table", { class: "grid" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, across), values.map((value) => el("th", { scope: "col" }, value)))), el("tbody", {}, lines))), pager);
   }
 
-  function cell(table, row) {
+  // A clip, or one of its pictures.
+  function cell(table, row, kind) {
     if (row === undefined) return el("td", {});
     if (table.get("status", row) !== "done") return el("td", {}, el("span", { class: "state failed" }, table.get("status", row)));
-    return el("td", {}, el("a", { href: vg.gallery.href(table, row), "aria-label": table.get("id", row) }, vg.gallery.media(table, row)), el("p", { class: "under" }, vg.gallery.badges(table, row)));
+    return el("td", {}, el("a", { href: vg.gallery.href(table, row), "aria-label": table.get("id", row) }, kind ? slice(table, row, kind) : vg.gallery.media(table, row)), el("p", { class: "under" }, vg.gallery.badges(table, row)));
   }
+
+  const slice = (table, row, kind) => el("div", { class: "media slice" }, el("img", { src: table.picture(row, kind), alt: KINDS.find(([name]) => name === kind)?.[1] ?? "", loading: "lazy" }));
 
   return { show };
 })();
