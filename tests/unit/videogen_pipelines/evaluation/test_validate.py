@@ -39,15 +39,16 @@ def test_what_is_measured_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(program, "measure", measure)
     said = Console(file=io.StringIO())
-    first = program.validate(tmp_path, 4, 1, said)
-    assert len(seen) == first.num_clips == 2
+    first = program.validate(tmp_path, 2, 1, said)
+    assert len(seen) == first.num_clips == 1
     assert "`flicker.luma`" in (tmp_path / "table.md").read_text()
-    (one, _) = sorted((tmp_path / "clips").iterdir())
-    rows = json.loads(one.read_text())
-    one.unlink()
-    assert program.validate(tmp_path, 4, 1, said) == first
-    assert len(seen) == 3
-    assert json.loads(one.read_text()) == rows
+    (kept,) = (tmp_path / "clips").iterdir()
+    assert len(json.loads(kept.read_text())) == 1 + 4 * 14 + 10
+    assert program.validate(tmp_path, 2, 1, said) == first
+    assert len(seen) == 1
+    kept.unlink()
+    assert program.validate(tmp_path, 2, 1, said) == first
+    assert len(seen) == 2
 
 
 class _Context:
