@@ -7,6 +7,7 @@ denoised by itself, so what else runs, and in what order, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from videogen.clip import Clip
 from videogen.defaults import sampling_defaults
 from videogen.diffusion.guidance import Halves, one_by_one
+from videogen.extension.chained import PICTURE
 from videogen.extension.plan import plan_clip
 from videogen.extension.sampler import LatentSampler, OnStep, Spread, in_turn
 from videogen.extension.start import check_frames, check_no_start, usable_start
@@ -120,10 +122,12 @@ class VideoGenerator:
             InvalidRequestError: the state is that of another clip, or start does not fit.
             NonFiniteError: latents hold NaN or infinity.
         """
-        given, known = self._told_of(request, start), None
-        if state is None and not given:
+        sampler = LatentSampler(self.model, request, self.device, self.halves, self.spread)
+        known = None
+        if isinstance(self.spec, PublishedSpec) and self.spec.takes_image:
+            sampler = self._with_picture(sampler, request, state, start)
+        elif state is None:
             known = self._encode_start(request, start)
-        sampler = LatentSampler(self.model, request, self.device, self.halves, self.spread, given)
         return stream_chunks(sampler, state, on_step, known)
 
     def decode_chunk(
@@ -139,16 +143,26 @@ class VideoGenerator:
         Yields:
             uint8 `t h w c`, a few at a time; of several ranks, see `decode`.
         """
-        vae = self.spec.vae
-        for offset, frames in enumerate(self._decode(chunk.latents, cache, num_tiles)):
-            before = vae.frames(chunk.first_latent + offset) - vae.frames(chunk.first_latent)
-            yield frames[: chunk.num_frames - before]
+        latents, again = chunk.latents, 0
+        if chunk.lead is not None:
+            cache.clear()
+            again = self.spec.vae.frames(chunk.lead.shape[1])
+            latents = torch.cat([chunk.lead, latents], dim=1)
+        left = chunk.num_frames
+        for frames in self._decode(latents, cache, num_tiles):
+            new = frames[again:][:left]
+            again = max(0, again - len(frames))
+            left -= len(new)
+            if len(new) or not len(frames):
+                yield new
 
     def decoder_cache(self, state: StreamState, num_tiles: int = 1) -> StreamCache:
         """The cache with which `decode_chunk` goes on after `state`; all ranks of a gang call it.
 
         It is made from the last latents, which are far smaller and the same on all ranks.
         """
+        if PICTURE in state.tensors:
+            return {}  # the next chunk is decoded by itself
         latents = self._restored(state.tail)
         return rebuild_cache(self._vae(num_tiles), latents)
 
@@ -186,18 +200,26 @@ class VideoGenerator:
         return self.model.denormalise(latents[None].to(self.device))
 
     @torch.inference_mode()
-    def _told_of(self, request: ClipRequest, start: np.ndarray | None) -> dict[str, Any]:
-        """What a model that starts from a picture is told of it; nothing for all others."""
-        spec, model = self.spec, self.model
-        if not (isinstance(spec, PublishedSpec) and spec.takes_image):
-            return {}
-        assert isinstance(model, StartsFromPicture), "its description says so"
+    def _with_picture(
+        self,
+        sampler: LatentSampler,
+        request: ClipRequest,
+        state: StreamState | None,
+        start: np.ndarray | None,
+    ) -> LatentSampler:
+        """A sampler that knows the picture its clip starts from; a state has the one to go on."""
+        if state is not None:
+            return sampler
         if start is None:
             check_no_start(request)
-            return {}
+            return sampler
         check_frames(request, start)
-        num_latents = spec.vae.latent_frames(request.num_frames)
-        return model.told_of(start[-1], spec.vae.frames(num_latents))
+        plan, model = plan_clip(self.spec, request), self.model
+        if plan.method == "chained":
+            return replace(sampler, picture=start[-1])
+        assert isinstance(model, StartsFromPicture), "its description says so"
+        told = model.told_of(start[-1], self.spec.vae.frames(plan.num_latents))
+        return replace(sampler, given=told)
 
     @torch.inference_mode()
     def _encode_start(self, request: ClipRequest, start: np.ndarray | None) -> Tensor | None:

@@ -23,7 +23,7 @@ from videogen.registry import did_you_mean
 from videogen.seeds import MAX_SEED
 
 Sampler = Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m", "unipc"]
-Extension = Literal["auto", "none", "overlap", "cached", "windows"]
+Extension = Literal["auto", "none", "overlap", "cached", "windows", "chained"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 MAX_PROMPT_CHARACTERS = 4096
 MAX_FRAMES = 1_000_000

@@ -18,6 +18,7 @@ from videogen.errors import ConfigError
 from videogen.extension.plan import plan_clip
 from videogen.models.published import AnySpec
 from videogen.models.published_parts import count_model
+from videogen.models.published_spec import PublishedSpec
 from videogen.parallel.planner import (
     Candidate,
     Choice,
@@ -129,7 +130,9 @@ def clip_demand(spec: AnySpec, kind: ClipKind, dtype: torch.dtype) -> ClipDemand
 
 
 def _one_stretch(spec: AnySpec, kind: ClipKind) -> ClipKind:
-    shape = ClipShape(kind.num_frames, kind.height, kind.width, 1, is_guided=False)
+    starts = isinstance(spec, PublishedSpec) and spec.takes_image
+    size = kind.num_frames, kind.height, kind.width
+    shape = ClipShape(*size, 1, is_guided=False, has_start=starts)
     counts = stretches_of(shape, spec)
     longest = max(counts)
     if sum(counts.values()) == 1:

@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from videogen.extension.cached import cached_chunk
+from videogen.extension.chained import chained_chunk
 from videogen.extension.overlap import overlap_chunk
 from videogen.extension.plan import ClipPlan
 from videogen.extension.sampler import LatentSampler, OnStep
@@ -47,5 +48,6 @@ METHODS: Registry[MakeChunk] = Registry(
         "overlap": overlap_chunk,
         "cached": cached_chunk,
         "windows": windows_chunk,
+        "chained": chained_chunk,
     },
 )

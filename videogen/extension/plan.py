@@ -11,7 +11,7 @@ from videogen.models.protocol import ClipSpec, MakesWholeClips
 from videogen.models.published_spec import PublishedSpec
 from videogen.requests import ClipRequest
 
-Method = Literal["none", "overlap", "cached", "windows"]
+Method = Literal["none", "overlap", "cached", "windows", "chained"]
 DEFAULT_CHUNK_FRAMES = 17
 """The window of a model that recommends no size."""
 DEFAULT_CONTEXT_NOISE = 0.1
@@ -46,6 +46,10 @@ class ClipPlan:
         if self.method == "windows":
             return left
         most = self.window - min(first, self.context)
+        if self.method == "chained":  # as even as they go: short clips are made worse
+            alone = 0 if first else 1
+            pieces = max(1, -(-(left - alone) // (self.window - 1)))
+            return alone + -(-(left - alone) // pieces)
         if not self.ahead:
             return min(left, most)
         last = self.window - self.context - self.ahead
@@ -79,7 +83,8 @@ def plan_clip(spec: ClipSpec, request: ClipRequest) -> ClipPlan:
     context = _context(spec, request, window)
     if starts_from_picture:
         _check_picture(spec, request, num_latents, window)
-        method: Method = "none"
+        method: Method = "none" if num_latents <= window else "chained"
+        context = 1
     else:
         method = _method(spec, request, num_latents, window)
         _check_options(request, method)
@@ -158,6 +163,11 @@ def _method(spec: ClipSpec, request: ClipRequest, num_latents: int, window: int)
             "per frame, because made frames are given with less noise than new ones. "
             "Fix: use 'windows'."
         )
+    if asked == "chained":
+        raise InvalidRequestError(
+            f"extension: got 'chained' for {spec.name}, expected a model that makes clips from a "
+            "picture, because each chunk starts from the last frame before it. Fix: leave it out."
+        )
     if asked == "none" and num_latents > MAX_STRETCH * window:
         most = spec.vae.frames(MAX_STRETCH * window)
         raise InvalidRequestError(
@@ -179,12 +189,25 @@ def _check_picture(spec: ClipSpec, request: ClipRequest, num_latents: int, windo
             f"image: got none, expected the picture to start with, because {spec.name} makes clips "
             "from one. Fix: name one, or use a text-to-video model."
         )
-    if num_latents > window or request.loop or request.extension not in ("auto", "none"):
+    if num_latents > window and request.extension == "none":
         raise InvalidRequestError(
-            f"num_frames: got {request.num_frames} with extension '{request.extension}', expected "
-            f"at most {spec.vae.frames(window)}, because {spec.name} makes clips in one piece. "
-            "Fix: ask for fewer frames, and go on from the last of them with `video`."
+            f"num_frames: got {request.num_frames} with extension 'none', expected at most "
+            f"{spec.vae.frames(window)}, because {spec.name} makes so many at once. "
+            "Fix: leave extension out."
         )
+    refused = {
+        "extension": request.extension not in ("auto", "none", "chained"),
+        "loop": request.loop,
+        "context_frames": request.context_frames is not None,
+        "async_steps": request.async_steps > 0,
+        "anchor": request.anchor > 0,
+    }
+    for name, is_asked in refused.items():
+        if is_asked:
+            raise InvalidRequestError(
+                f"{name}: got {getattr(request, name)!r}, expected none, because {spec.name} is "
+                "given the last frame before a chunk and nothing else. Fix: leave it out."
+            )
 
 
 def _knows_levels_per_frame(dit: object) -> bool:

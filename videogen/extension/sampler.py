@@ -8,6 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,6 +48,8 @@ class LatentSampler:
     spread: Spread = in_turn
     given: Mapping[str, Any] = field(default_factory=dict)
     """What the model is given beside the text, whatever is denoised."""
+    picture: np.ndarray | None = None
+    """What a clip of chained chunks starts from, uint8 `h w c`."""
 
     @cached_property
     def schedule(self) -> Schedule:

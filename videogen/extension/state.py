@@ -82,7 +82,7 @@ class Chunk:
     """Consecutive new latents of a clip."""
 
     latents: Tensor
-    """Normalised, `c t h w`, float32."""
+    """Normalised, `c t h w`, float32; what follows the chunk before."""
     index: int
     """0 for the clip's first chunk."""
     first_latent: int
@@ -91,6 +91,9 @@ class Chunk:
     is_last: bool
     state: StreamState
     """How to go on after this chunk."""
+    lead: Tensor | None = None
+    """Of a chunk that is decoded by itself, its own latents `c t h w` before `latents`, whose
+    frames are those that the chunk before ended with."""
 
 
 def fingerprint(spec: ClipSpec, request: ClipRequest) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from videogen.extension.chained import LEAD
 from videogen.extension.methods import METHODS
 from videogen.extension.plan import ClipPlan, plan_clip
 from videogen.extension.sampler import LatentSampler, OnStep
@@ -61,6 +62,7 @@ def _next_chunk(
     kept = dict(state.tensors) if given is None else {"tail": given}
     made_before = first if given is None else given.shape[1]
     latents, keep = METHODS[plan.method](sampler, plan, made_before, kept, on_step)
+    lead = keep.pop(LEAD, None)
     if given is not None:
         latents = torch.cat([given.to(latents), latents], dim=1)
     after = first + latents.shape[1]
@@ -77,6 +79,7 @@ def _next_chunk(
         num_frames=end - vae.frames(first),
         is_last=after == plan.num_latents,
         state=replace(state, num_chunks=state.num_chunks + 1, next_latent=after, tensors=keep),
+        lead=lead,
     )
 
 

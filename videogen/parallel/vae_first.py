@@ -37,3 +37,9 @@ class FirstRankVAE:
         for chunk in chunks:
             b, _, _, h, w = chunk.shape
             yield to_bytes(chunk.new_empty(b, 3, 0, self._side * h, self._side * w))
+
+    def decode_everywhere(
+        self, chunks: Iterable[Tensor], cache: StreamCache | None = None
+    ) -> Iterator[Tensor]:
+        """Frames of consecutive chunks of latents, whole on every rank."""
+        return self._vae.decode_stream(chunks, cache)
