@@ -6,6 +6,7 @@ the frame that both hold is made twice and kept once.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -65,10 +66,7 @@ def last_frame(sampler: LatentSampler, latents: Tensor) -> np.ndarray:
     """The last frame, uint8 `h w c`, of normalised latents `c t h w` of a whole clip."""
     vae = sampler.model.vae
     decode = vae.decode_everywhere if isinstance(vae, DecodesEverywhere) else vae.decode_stream
-    frames = None
-    for frames in decode([sampler.model.denormalise(latents[None].to(sampler.device))], {}):
-        pass
-    assert frames is not None, "there is a latent frame"
-    last = frames[0, :, -1]
+    restored = sampler.model.denormalise(latents[None].to(sampler.device))
+    last = deque(decode([restored], {}), maxlen=1).pop()[0, :, -1]
     pixels = last if last.dtype == torch.uint8 else to_bytes(last)
     return rearrange(pixels, "c h w -> h w c").contiguous().cpu().numpy()

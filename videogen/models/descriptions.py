@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -56,15 +55,3 @@ def read_config(
         )
     said = {k: v for k, v in data.items() if not k.startswith("_") and k not in ignored}
     return load_dataclass(cls, said, str(path))
-
-
-def file_digests(root: Path) -> dict[str, str]:
-    """sha256 of every safetensors, vocabulary and configuration file of a folder, by its path."""
-    wanted = {".safetensors", ".json", ".model", ".txt"}
-    paths = sorted(path for path in root.rglob("*") if path.suffix in wanted and path.is_file())
-    return {path.relative_to(root).as_posix(): _sha256(path) for path in paths}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

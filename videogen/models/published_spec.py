@@ -12,7 +12,7 @@ from typing import Any
 
 from videogen.config import to_plain
 from videogen.models.config import TextConfig
-from videogen.models.descriptions import file_digests
+from videogen.models.digests import file_digests
 from videogen.models.protocol import VAESizes
 from videogen.models.sizes import check_sides
 

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from videogen.models.digests import CACHE_VARIABLE, cache_folder
 from videogen_pipelines.doctor.checks import Family, Finding, Probe, failed, ok, warning
-from videogen_pipelines.model_cache import CACHE_VARIABLE, cache_folder
 
 GIB = 2**30
 _OLDEST, _FIRST_TOO_NEW = (3, 11), (3, 13)

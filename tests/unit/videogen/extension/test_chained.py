@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,5 +79,5 @@ def test_what_a_chain_cannot_do_is_refused(
 
 
 def test_all_at_once_has_a_limit(generator: VideoGenerator) -> None:
-    with pytest.raises(InvalidRequestError, match="num_frames: got 10 .* at most 9"):
+    with pytest.raises(InvalidRequestError, match=r"num_frames: got 10 .* at most 9"):
         generator.resolve(**FIELDS, num_frames=10, extension="none")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from videogen.errors import ConfigError, WeightsError
-from videogen.models.descriptions import file_digests, read_config, read_json
+from videogen.models.descriptions import read_config, read_json
+from videogen.models.digests import file_digests
 
 
 @dataclass(frozen=True, kw_only=True)
