@@ -14,6 +14,7 @@ import typer
 from videogen_pipelines.cli import errors
 from videogen_pipelines.cli.cancel import cancel
 from videogen_pipelines.cli.compare import compare
+from videogen_pipelines.cli.data import app as data
 from videogen_pipelines.cli.doctor import doctor
 from videogen_pipelines.cli.evaluate import evaluate
 from videogen_pipelines.cli.generate import generate
@@ -51,6 +52,7 @@ app.command()(report)
 app.command()(models)
 app.command()(plan)
 app.command()(doctor)
+app.add_typer(data, name="data")
 app.add_typer(train, name="train")
 
 

@@ -1,0 +1,1 @@
+"""Videos of people's own as training data: packed into WebDataset shards, then encoded."""

@@ -1,0 +1,78 @@
+"""One stage of a data command on the engine: items in, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from videogen_cluster.listener import Listener
+from videogen_cluster.scheduler import Completed, DeadLettered
+from videogen_cluster.workload import Workload
+from videogen_pipelines.config import RunConfig
+from videogen_pipelines.engine import Items, run_workload
+from videogen_pipelines.progress import Progress
+from videogen_pipelines.redact import redact
+from videogen_pipelines.run_listener import RunListener, ScreenListener
+
+Engine = Callable[[Workload, RunConfig, Items, Listener, int], bool]
+"""Works on items, tells the listener, and returns whether it was stopped with some left."""
+
+
+@dataclass
+class StageListener(Listener):
+    """Counts what is done and remembers what could not be."""
+
+    done: int = 0
+    interrupted: bool = False
+    failures: dict[str, str] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
+    """Sums of the numbers in the records."""
+
+    def completed(self, decision: Completed) -> None:
+        self.done += 1
+        for name, value in decision.record.items():
+            if isinstance(value, int | float):
+                self.totals[name] = self.totals.get(name, 0) + value
+
+    def dead_lettered(self, decision: DeadLettered) -> None:
+        failure = decision.failure
+        self.failures[decision.item_id] = redact(f"{failure.error_class}: {failure.message}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all stages of a command share."""
+
+    config: RunConfig
+    console: Console
+    log_interval_s: float
+    engine: Engine
+
+
+def work_on_ray(
+    workload: Workload, config: RunConfig, items: Items, listener: Listener, to_do: int
+) -> bool:
+    """Work on a Ray of our own, or on the cluster that the configuration names."""
+    return run_workload(workload, config, items, listener, to_do)
+
+
+def run_stage(
+    stage: Stage,
+    workload: Workload,
+    items: Iterable[tuple[str, Mapping[str, Any]]],
+    to_do: int,
+    done: int,
+    what: str,
+) -> StageListener:
+    """Run a stage to its end; nothing is started if there is nothing to do."""
+    heard = StageListener()
+    progress = Progress(to_do, stage.console, stage.log_interval_s)
+    progress.say(f"{to_do:,} {what} to do, {done:,} done already")
+    if to_do:
+        listener = RunListener([heard, ScreenListener(progress)])
+        with progress:
+            heard.interrupted = stage.engine(workload, stage.config, items, listener, to_do)
+    return heard

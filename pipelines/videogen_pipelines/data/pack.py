@@ -1,0 +1,253 @@
+"""The program `data pack`: every video is looked at, then the clips that are good become shards.
+
+It keeps nothing that storage does not have: kill it and the same command continues. Videos that
+were added meanwhile go into further shards; those that are there stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from rich.console import Console
+
+from videogen.errors import ConfigError
+from videogen.storage import Storage, open_storage
+from videogen_cluster.workload import Workload
+from videogen_pipelines.config import GangSection, RunConfig, load_run_config
+from videogen_pipelines.data.captions import CaptionIndex
+from videogen_pipelines.data.duplicates import Originals
+from videogen_pipelines.data.engine import Engine, Stage, run_stage, work_on_ray
+from videogen_pipelines.data.pack_workload import PackingTask, PackWorkload
+from videogen_pipelines.data.records import ClipRecord, SourceRecord
+from videogen_pipelines.data.report import DroppedClip, PackReport, write_report
+from videogen_pipelines.data.settings import PackSettings
+from videogen_pipelines.data.shard_plan import (
+    INDEX_PREFIX,
+    Candidate,
+    PlannedShard,
+    Ref,
+    bucket_of,
+    plan_round,
+    read_rounds,
+    store_round,
+)
+from videogen_pipelines.data.shard_workload import ShardingTask, ShardWorkload
+from videogen_pipelines.data.store import PARTS_PREFIX, PackStore
+from videogen_pipelines.evaluation.sources import Source, open_source
+
+PACK_KEY = "pack.json"
+LOCK = ".lock-pack"
+State = Literal["complete", "some_failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """One `data pack`, checked before any work."""
+
+    config: RunConfig
+    source: Source
+    out: Storage
+    settings: PackSettings
+    index: CaptionIndex | None = None
+
+    @classmethod
+    def check(
+        cls,
+        address: str,
+        out: str,
+        settings: PackSettings | None = None,
+        index: str | None = None,
+        overrides: Iterable[str] = (),
+    ) -> PackJob:
+        """Find the videos; nothing is written.
+
+        Args:
+            address: a folder of videos, or the output of a run.
+            index: a CSV, JSONL or Parquet file of captions; None is a file beside each video.
+
+        Raises:
+            ConfigError: the configuration or the index is wrong.
+            StorageError: there is no video, or a storage cannot be read.
+        """
+        config = load_run_config(None, list(overrides))
+        captions = None if index is None else CaptionIndex.read(index)
+        source = open_source(open_storage(address))
+        return cls(_on_cpu(config), source, open_storage(out), settings or PackSettings(), captions)
+
+    @cached_property
+    def store(self) -> PackStore:
+        return PackStore(self.out)
+
+    def record(self) -> None:
+        """Fix how videos are looked at, once for an output.
+
+        Raises:
+            ConfigError: it was another way before.
+        """
+        chosen = self.settings.to_dict()
+        said = {"schema": 1, "digest": self.settings.digest, "settings": chosen}
+        data = json.dumps(said, indent=2).encode() + b"\n"
+        if self.out.create(PACK_KEY, data):
+            return
+        before = json.loads(self.out.read(PACK_KEY))
+        if before["digest"] != self.settings.digest:
+            raise ConfigError(
+                f"{self.out.uri}: got {_difference(chosen, before['settings'])}. Fix: "
+                "give the same options as before, or another --out."
+            )
+
+    def items(self, names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What ranks get for these videos."""
+        versions = dict(names)
+        for clip in self.source.clips(versions):
+            said = self.index.find(clip.key) if self.index is not None else None
+            caption = clip.prompt if said is None else said.text
+            yield (
+                clip.id,
+                {
+                    "key": clip.key,
+                    "version": versions[clip.id],
+                    "caption": caption,
+                    "metadata": {} if said is None else dict(said.metadata),
+                },
+            )
+
+
+def pack(
+    job: PackJob, console: Console, log_interval_s: float = 10.0, engine: Engine = work_on_ray
+) -> PackReport:
+    """Pack all videos of a job to the end, or until it is interrupted.
+
+    Raises:
+        StorageError: a storage fails, or another process packs there.
+        ConfigError: it was begun with other options, or the cluster is too small.
+        ClusterError: Ray cannot be started or joined, or gangs keep failing.
+    """
+    started = time.monotonic()
+    stage = Stage(job.config, console, log_interval_s, engine)
+    with job.out.lock(LOCK):
+        job.record()
+        versions = [(clip.id, clip.version) for clip in job.source.clips()]
+        looked_at = job.store.listed()
+        waiting = [name for name in versions if name not in looked_at]
+        first = _look(job, stage, waiting, len(versions) - len(waiting))
+        if first.interrupted or first.failures:
+            state = "interrupted" if first.interrupted else "some_failed"
+            return PackReport(
+                state, job.out.uri, len(versions), elapsed_s=time.monotonic() - started,
+                failures=first.failures,
+            )  # fmt: skip
+        dropped = _plan(job, versions)
+        planned = [shard for each in read_rounds(job.out) for shard in each.shards]
+        second = _shard(job, stage, planned)
+        report = PackReport(
+            state=_state(second.interrupted, second.failures),
+            uri=job.out.uri,
+            videos=len(versions),
+            clips=sum(len(shard.clips) for shard in planned),
+            shards=len(planned),
+            buckets=_buckets(planned),
+            failures=second.failures,
+            elapsed_s=time.monotonic() - started,
+        )
+        if report.state == "complete":
+            report = write_report(job.out, report, dropped)
+            _remove_parts(job.out)
+    return report
+
+
+def _look(job: PackJob, stage: Stage, waiting: list[tuple[str, str]], done: int) -> Any:
+    task = PackingTask(job.source.storage.uri, job.out.uri, job.settings)
+    return run_stage(stage, PackWorkload(task), job.items(waiting), len(waiting), done, "videos")
+
+
+def _shard(job: PackJob, stage: Stage, planned: list[PlannedShard]) -> Any:
+    stored = set(job.out.list(INDEX_PREFIX))
+    waiting = [shard for shard in planned if shard.index_key not in stored]
+    items = ((shard.name, {"shard": shard.model_dump(mode="json")}) for shard in waiting)
+    task = ShardingTask(job.source.storage.uri, job.out.uri)
+    workload: Workload = ShardWorkload(task)
+    return run_stage(stage, workload, items, len(waiting), len(planned) - len(waiting), "shards")
+
+
+def _plan(job: PackJob, versions: list[tuple[str, str]]) -> list[DroppedClip]:
+    """Plan shards for what is good, new and no copy; returns what was dropped, and why."""
+    rounds = read_rounds(job.out)
+    planned = {ref.key: ref for each in rounds for shard in each.shards for ref in shard.clips}
+    originals = Originals(job.settings.near)
+    of_before = dict.fromkeys((ref.source, ref.version) for ref in planned.values())
+    for record in job.store.records(of_before):
+        for clip in record.clips:
+            if clip.key in planned:
+                originals.add(clip.key, clip.sha256, clip.fingerprint)
+    dropped: list[DroppedClip] = []
+    fresh: list[Candidate] = []
+    for record in job.store.records(sorted(versions)):
+        if record.dropped:
+            dropped.append(DroppedClip.of_video(record))
+        for clip in record.clips:
+            if clip.key in planned:
+                continue
+            reason = clip.dropped or _copied(originals, clip)
+            if reason:
+                dropped.append(DroppedClip.of_clip(record, clip, reason))
+                continue
+            originals.add(clip.key, clip.sha256, clip.fingerprint)
+            fresh.append(_candidate(record, clip))
+    if fresh:
+        number = len(rounds)
+        settings = job.settings
+        planned_now = plan_round(fresh, number, settings.shard_clips, settings.shard_bytes)
+        store_round(job.out, number, planned_now)
+    return dropped
+
+
+def _copied(originals: Originals, clip: ClipRecord) -> str:
+    copy = originals.copy_of(clip.sha256, clip.fingerprint)
+    return f"copy: of {copy.of} ({copy.reason})" if copy else ""
+
+
+def _candidate(record: SourceRecord, clip: ClipRecord) -> Candidate:
+    ref = Ref(key=clip.key, source=record.id, version=record.version)
+    return Candidate(ref, bucket_of(record.height, record.width, clip.num_frames), clip.num_bytes)
+
+
+def _remove_parts(storage: Storage) -> None:
+    """All that was cut out is in shards by now, or is not wanted."""
+    for key in storage.list(PARTS_PREFIX):
+        storage.delete(key)
+
+
+def _buckets(planned: Iterable[PlannedShard]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for shard in planned:
+        counts[shard.name.rpartition("/")[0]] += len(shard.clips)
+    return dict(sorted(counts.items()))
+
+
+def _state(interrupted: bool, failures: Mapping[str, str]) -> State:
+    if interrupted:
+        return "interrupted"
+    return "some_failed" if failures else "complete"
+
+
+def _difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    said = [
+        f"{name} {now.get(name)!r}, expected {before.get(name)!r} as before"
+        for name in now
+        if now.get(name) != before.get(name)
+    ]
+    return "; ".join(said)
+
+
+def _on_cpu(config: RunConfig) -> RunConfig:
+    """Looking at videos needs single ranks and no GPU."""
+    model = config.model.model_copy(update={"device": "cpu"})
+    cluster = config.cluster.model_copy(update={"gang": GangSection()})
+    return config.model_copy(update={"model": model, "cluster": cluster})

@@ -1,0 +1,115 @@
+"""`data encode` with an engine in this process: latents for training, and what is left out."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load
+
+from tests.unit.videogen_pipelines.data.conftest import InProcess, save_scene
+from videogen.errors import ConfigError, StorageError
+from videogen.loading import load_generator
+from videogen.media import read_video
+from videogen.training.encoded_clips import EncodedClips
+from videogen_pipelines.data.encode import EncodeJob, EncodeReport, encode
+from videogen_pipelines.data.encode_workload import ClipShape, fitted, fitting_size
+from videogen_pipelines.data.shards import read_shard, write_shard
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Two shards of two clips and one, one of which is no video."""
+    folder = tmp_path / "shards"
+    for bucket, names in (("a", ("one", "two")), ("b", ("three",))):
+        (folder / bucket).mkdir(parents=True)
+        samples = []
+        for index, name in enumerate(names):
+            path = tmp_path / f"{name}.mp4"
+            save_scene(path, index, num_frames=11, side=44)
+            said = json.dumps({"caption": f"clip {name}", "fps": 12}).encode()
+            samples.append((name, {"mp4": path.read_bytes(), "json": said}))
+        write_shard(folder / bucket / "clips-0.tar", samples)
+    return folder
+
+
+def run(shards: Path, out: Path, model: Path, engine: Any = None, **shape: int) -> EncodeReport:
+    job = EncodeJob.check(str(shards), str(out), ClipShape(**shape), [f"model.name={model}"])
+    return encode(job, Console(file=io.StringIO()), engine=engine or InProcess())
+
+
+def test_latents_are_those_of_the_vae_and_training_reads_them(
+    shards: Path, tmp_path: Path, tiny_model: Path
+):
+    out = tmp_path / "out"
+    report = run(shards, out, tiny_model)
+    assert (report.state, report.shards, report.clips) == ("complete", 2, 3)
+    clips = EncodedClips(out)
+    assert sorted(clip.caption for clip in clips.clips) == ["clip one", "clip three", "clip two"]
+    # 11 frames hold 9 = 4*2+1; 44 px hold 32, a multiple of 16 = 8 (VAE) x 2 (patch).
+    assert {clip.shape for clip in clips.clips} == {(4, 3, 4, 4)}
+    model = load_generator(tiny_model).model
+    frames, _ = read_video(tmp_path / "one.mp4")
+    cropped = torch.from_numpy(frames[:9, 6:38, 6:38].copy()).permute(3, 0, 1, 2)[None]
+    with torch.inference_mode():
+        expected = model.normalise(model.vae.encode(cropped.float() / 127.5 - 1))
+        said = model.text.encode(["clip one"])
+    index = next(i for i, clip in enumerate(clips.clips) if clip.caption == "clip one")
+    torch.testing.assert_close(clips.latents([index]), expected, atol=2e-3, rtol=1e-3)
+    sample = dict(read_shard(out / "shards/a/clips-0.tar"))["one"]
+    text = load(sample["text.safetensors"])
+    torch.testing.assert_close(text["tokens"].float(), said.tokens[0], atol=2e-3, rtol=1e-3)
+    assert text["mask"].tolist() == said.mask[0].tolist()
+    assert json.loads(sample["json"])["fps"] == 12
+
+
+def test_a_stopped_run_goes_on(shards: Path, tmp_path: Path, tiny_model: Path):
+    out = tmp_path / "out"
+    assert run(shards, out, tiny_model, InProcess(stop_after=1)).state == "interrupted"
+    second = InProcess(order=1)
+    assert run(shards, out, tiny_model, second).state == "complete"
+    assert len(second.done) == 1
+    assert len(EncodedClips(out)) == 3
+
+
+def test_a_damaged_clip_is_skipped_by_name_and_a_damaged_shard_fails(
+    shards: Path, tmp_path: Path, tiny_model: Path
+):
+    write_shard(
+        shards / "b/clips-0.tar", [("bad", {"mp4": b"no video"}), ("bare", {"txt": b"no clip"})]
+    )
+    (shards / "c.tar").write_bytes((shards / "a/clips-0.tar").read_bytes()[:700])
+    report = run(shards, tmp_path / "out", tiny_model)
+    assert (report.state, report.clips) == ("some_failed", 2)
+    assert set(report.skipped) == {"bad", "bare"}
+    assert "expected a member bare.mp4" in report.skipped["bare"]
+    assert set(report.failures) == {"c"}
+    assert "c.tar" in report.failures["c"]
+
+
+def test_another_model_or_shape_needs_another_output(
+    shards: Path, tmp_path: Path, tiny_model: Path
+):
+    run(shards, tmp_path / "out", tiny_model, num_frames=5, height=32, width=32)
+    assert EncodedClips(tmp_path / "out").clips[0].shape == (4, 2, 4, 4)
+    with pytest.raises(ConfigError, match="Fix: give the same options, or another --out"):
+        run(shards, tmp_path / "out", tiny_model)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(StorageError, match="expected shards of clips"):
+        run(tmp_path / "nothing", tmp_path / "out", tiny_model)
+
+
+def test_frames_are_scaled_and_cropped_around_the_middle(tiny_model: Path):
+    spec = load_generator(tiny_model).spec
+    assert fitting_size(spec, 5, 100, 47) == (96, 32)
+    rows = torch.arange(64).repeat(32, 1).numpy().astype("uint8")  # 32 high, 64 wide
+    frame = rows[..., None].repeat(3, -1)
+    assert fitted(frame, 32, 32)[0, :, 0].tolist() == list(range(16, 48))
+    halved = fitted(frame, 16, 16)
+    assert halved.shape == (16, 16, 3)
+    assert abs(int(halved[0, 0, 0]) - 16) <= 1
