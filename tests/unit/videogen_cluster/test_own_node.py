@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 from ray._private import node, parameter, services, utils
 
@@ -21,7 +22,8 @@ def test_a_node_of_our_own_starts_no_monitor_and_no_dashboard():
         params = parameter.RayParams(num_cpus=3)
         assert (params.num_cpus, params.no_monitor, params.include_log_monitor) == (3, True, False)
         assert isinstance(utils.get_dashboard_dependency_error(), ImportError)
-        assert node.Node.start_api_server(SimpleNamespace(), include_dashboard=False) is None
+        start: Any = node.Node.start_api_server
+        assert start(SimpleNamespace(), include_dashboard=False, raise_on_failure=True) is None
     assert [getattr(owner, name) for owner, name in names] == before
     assert utils.get_dashboard_dependency_error is dependency_error
     assert parameter.RayParams(num_cpus=3).no_monitor is False
