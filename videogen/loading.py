@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 
 from videogen.errors import ConfigError
+from videogen.foreign.address import is_foreign
+from videogen.foreign.generator import load_foreign
 from videogen.generator import VideoGenerator
 from videogen.models.attention import check_backend
 from videogen.models.published import is_published, load_published
@@ -21,25 +23,38 @@ def load_generator(
     *,
     dit_device: str | None = None,
     decoder: str | None = None,
+    cpu_offload: bool = False,
+    vae_tiling: bool = False,
 ) -> VideoGenerator:
     """Load a model folder and get it ready to generate.
 
     Args:
-        model: "default", a model folder, or the folder of a published model in the diffusers
-            layout.
+        model: "default", a model folder, the folder of a published model in the diffusers
+            layout, or "diffusers:/folder" for any pipeline that diffusers runs.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", …
         dtype: "auto" (bfloat16 on CUDA, else float32), "float32", "bfloat16" or "float16".
         attention: attention backend; None is "sdpa".
         dit_device: where the DiT is loaded to, if elsewhere: "cpu" for weights to be divided.
         decoder: of published models with several, the folder of the one to decode with.
+        cpu_offload, vae_tiling: of pipelines of diffusers, see `Cascade.load`.
 
     Raises:
         WeightsError: the folder is missing, incomplete or altered.
         ConfigError: unknown device, dtype or attention backend.
-        MissingDependencyError: the attention backend is not installed.
+        MissingDependencyError: the attention backend or diffusers is not installed.
     """
     where = _device(device)
     what = _dtype(dtype, where)
+    if is_foreign(model):
+        options = {"cpu_offload": cpu_offload, "vae_tiling": vae_tiling}
+        return load_foreign(str(model), where, what, attention=attention, **options)
+    if cpu_offload or vae_tiling:
+        name = "cpu_offload" if cpu_offload else "vae_tiling"
+        raise ConfigError(
+            f"model.{name}: got true for {model}, expected false, because only pipelines of "
+            "diffusers have it. Fix: leave it out; cluster.gang.weights=offloaded keeps weights in "
+            "the CPU's memory."
+        )
     backend = attention or "sdpa"
     check_backend(backend, where, what)
     folder = Path(model).expanduser()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from videogen.errors import VideogenError
+from videogen.models.protocol import MakesWholeClips
 from videogen_cluster.workload import RankContext
 from videogen_pipelines.config import GangSection
 from videogen_pipelines.sidecar import Parallel
@@ -85,7 +86,8 @@ class ClipGang:
         elif sharing.weights != "whole":
             join_alone(_with_index(generator.device))
         mesh = Mesh(sharing.cfg_degree, sharing.seq_degree, timeout_s=COLLECTIVE_TIMEOUT_S)
-        parallelize_generator(generator, mesh, sharing.ulysses_degree, weights=sharing.weights)
+        if not isinstance(generator.spec, MakesWholeClips):
+            parallelize_generator(generator, mesh, sharing.ulysses_degree, weights=sharing.weights)
         return cls(mesh, generator.device, generator.halves)
 
     @property
@@ -125,12 +127,16 @@ class ClipGang:
         """Have a clip that ran out of memory take less: its halves of guidance one by one.
 
         Only where one computes in the shadow of the other's collectives, which takes both at once.
+        A pipeline of diffusers keeps its weights off the GPU instead.
         """
         from videogen.diffusion.guidance import one_by_one
+        from videogen.foreign.generator import ForeignGenerator
         from videogen.parallel.halves import OverlappedHalves
 
         if isinstance(self._halves, OverlappedHalves):
             generator.halves = one_by_one if degrade else self._halves
+        if isinstance(generator, ForeignGenerator):
+            generator.degrade(degrade)
 
     def traffic(self) -> Parallel | None:
         """What all ranks sent and waited since `begin`; None of a rank alone. All ask together."""

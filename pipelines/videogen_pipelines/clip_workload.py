@@ -27,7 +27,7 @@ from videogen_pipelines.keep_alive import AT_MOST_S, keep_alive
 from videogen_pipelines.model_cache import local_model
 from videogen_pipelines.partials import PartialClip, encoding_recipe, remove_partials
 from videogen_pipelines.scratch import scratch_folder
-from videogen_pipelines.sidecar import Chunks, ModelStamp, Provenance, Timings
+from videogen_pipelines.sidecar import Chunks, ModelStamp, Provenance, Timings, current_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +61,8 @@ class ClipSettings:
     dtype: str = "auto"
     attention: str | None = None
     decoder: str | None = None
+    cpu_offload: bool = False
+    vae_tiling: bool = False
     codec: str = "h264"
     crf: int | None = None
     single_committer: bool = False
@@ -95,8 +97,11 @@ class GenerateWorkload:
             chosen.attention,
             dit_device=chosen.sharing.dit_device,
             decoder=chosen.decoder,
+            cpu_offload=chosen.cpu_offload,
+            vae_tiling=chosen.vae_tiling,
         )
         self._check_digest(self._generator.spec.digest)
+        self._versions = _versions(self._generator)
         self._gang = ClipGang.join(context, self._generator, chosen.sharing)
         self._storage = open_storage(chosen.out_uri)
         self._scratch = scratch_folder(self._storage)
@@ -125,6 +130,7 @@ class GenerateWorkload:
             device=self._generator.device.type,
             gang=gang_name(self._context.gang),
             chunk_starts=chunk_starts(self._generator.spec, request),
+            versions=self._versions,
             warnings=tuple(self._generator.warnings(request)),
         )
         made, is_made = self._look_for(provenance, item, heartbeat)
@@ -319,6 +325,14 @@ class GenerateWorkload:
 def _nothing() -> dict[str, Any]:
     """What is left to do on ranks that only helped."""
     return {}
+
+
+def _versions(generator: VideoGenerator) -> dict[str, str]:
+    """The versions that decide the pixels."""
+    from videogen.foreign.generator import ForeignGenerator
+
+    own = generator.versions if isinstance(generator, ForeignGenerator) else {}
+    return {**current_versions(), **own}
 
 
 def _free_device_memory() -> None:

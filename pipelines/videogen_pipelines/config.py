@@ -51,12 +51,16 @@ class ModelSection(_Section):
     """Which model runs, and how it is held in memory."""
 
     name: Annotated[str, Field(min_length=1)] = "default"
-    """A preset name, or a model folder."""
+    """A preset name, a model folder, or diffusers:/folder for a pipeline that diffusers runs."""
     device: Annotated[str, Field(min_length=1)] = "auto"
     """"auto" (a GPU where there is one), "cpu" or "cuda"."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: str | None = None
     """Attention kernel; null is the default one."""
+    cpu_offload: bool = False
+    """Of a pipeline of diffusers on a GPU: keep weights in the CPU's memory until their turn."""
+    vae_tiling: bool = False
+    """Of a pipeline of diffusers: decode large pictures in tiles, whose seams are blended."""
     decoder: Annotated[str, Field(min_length=1)] | None = None
     """Of models with several decoders, such as Latte-1's vae_temporal_decoder; null is the first.
     """

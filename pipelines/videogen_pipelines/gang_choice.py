@@ -7,6 +7,7 @@ from collections.abc import Collection
 import torch
 
 from videogen.errors import ConfigError
+from videogen.models.protocol import ClipSpec
 from videogen.models.published import AnySpec
 from videogen.parallel.planner import Goal, check_degrees, max_seq_degree, plan
 from videogen.parallel.planner_hardware import GPUS, Hardware
@@ -41,6 +42,28 @@ def settle_gang(config: RunConfig, spec: AnySpec, shapes: Collection[ClipShape])
         return _fitting(gang, demand, hardware) if hardware else _one_rank(gang)
     except ConfigError as error:
         raise ConfigError(f"cluster.gang.{error}") from None
+
+
+def single_gang(config: RunConfig, spec: ClipSpec) -> GangSection:
+    """The gang of a model that cannot be shared: one rank.
+
+    Raises:
+        ConfigError: more were asked for, or its weights divided.
+    """
+    gang = config.cluster.gang
+    asked = {"seq_degree": gang.seq_degree, "cfg_degree": gang.cfg_degree}
+    for name, degree in asked.items():
+        if degree not in (1, "auto"):
+            raise ConfigError(
+                f"cluster.gang.{name}: got {degree}, expected 1, because {spec.name} runs on one "
+                "rank. Fix: leave it out; cluster.gangs makes clips side by side."
+            )
+    if gang.weights not in ("auto", "whole"):
+        raise ConfigError(
+            f"cluster.gang.weights: got '{gang.weights}', expected 'whole', because {spec.name} "
+            "runs on one rank. Fix: leave it out; model.cpu_offload takes less of a GPU's memory."
+        )
+    return _one_rank(gang)
 
 
 def _one_rank(gang: GangSection) -> GangSection:

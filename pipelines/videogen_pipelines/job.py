@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from videogen.defaults import SAMPLER_VERSION, sampling_defaults
 from videogen.errors import ConfigError
 from videogen.extension.plan import plan_clip
+from videogen.foreign.address import absolute, is_foreign
+from videogen.models.protocol import MakesWholeClips
 from videogen.models.published import AnySpec, is_published
 from videogen.models.spec import resolve_model
 from videogen.requests import ClipRequest, SamplingDefaults
@@ -20,22 +23,26 @@ from videogen_pipelines.evaluation.gate import Gate
 from videogen_pipelines.evaluation.settings import EvaluateSettings
 from videogen_pipelines.inputs import Inputs
 from videogen_pipelines.manifest import InvalidRow, ManifestReport
-from videogen_pipelines.model_cache import check_model_files, read_model_spec
+from videogen_pipelines.model_cache import check_model_files, read_any_spec
 from videogen_pipelines.plan import PlannedClip, Planner
 from videogen_pipelines.row_index import RowIndex
 from videogen_pipelines.run_record import RunRecord
 from videogen_pipelines.sidecar import ModelStamp, Provenance
+
+if TYPE_CHECKING:
+    from videogen.foreign.spec import ForeignSpec
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """What the coordinator knows of a model: its description, never its weights.
 
-    `name` finds it on every node: a preset's name, an absolute folder, or an `s3://` address.
+    `name` finds it on every node: a preset's name, an absolute folder, an `s3://` address, or
+    `diffusers:` and absolute folders.
     """
 
     name: str
-    spec: AnySpec
+    spec: AnySpec | ForeignSpec
     stamp: ModelStamp
 
     @classmethod
@@ -50,8 +57,10 @@ class LoadedModel:
             ConfigError: its description is wrong.
             StorageError: it is in an object store that refuses or fails.
         """
-        spec = read_model_spec(name, decoder)
+        spec = read_any_spec(name, decoder)
         check_model_files(spec)
+        if is_foreign(name):
+            return cls(absolute(name), spec, ModelStamp(name=spec.name, digest=spec.digest))
         is_folder = not is_remote(name) and _is_folder(Path(name).expanduser(), name)
         stamp = ModelStamp(name=spec.name, digest=spec.digest)
         return cls(str(Path(name).expanduser().resolve()) if is_folder else name, spec, stamp)
@@ -158,6 +167,8 @@ class Job:
             dtype=self.config.model.dtype,
             attention=self.config.model.attention,
             decoder=self.config.model.decoder,
+            cpu_offload=self.config.model.cpu_offload,
+            vae_tiling=self.config.model.vae_tiling,
             codec=self.config.output.codec,
             crf=self.config.output.crf,
             single_committer=not self.storage.conditional_writes,
@@ -171,13 +182,14 @@ class Job:
         return EvaluateSettings.of(section) if section.scores_clips else None
 
 
-def _settled(config: RunConfig, spec: AnySpec, index: RowIndex) -> RunConfig:
+def _settled(config: RunConfig, spec: AnySpec | ForeignSpec, index: RowIndex) -> RunConfig:
     """The configuration with what `auto` means for the gangs of these clips."""
     if config.cluster.gang == GangSection():
         return config
-    from videogen_pipelines.gang_choice import settle_gang  # needs torch
+    from videogen_pipelines.gang_choice import settle_gang, single_gang  # needs torch
 
-    gang = settle_gang(config, spec, index.shapes)
+    is_whole = isinstance(spec, MakesWholeClips)
+    gang = single_gang(config, spec) if is_whole else settle_gang(config, spec, index.shapes)
     cluster = config.cluster.model_copy(update={"gang": gang})
     return config.model_copy(update={"cluster": cluster})
 

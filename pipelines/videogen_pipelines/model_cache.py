@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from videogen.config import load_dataclass, parse_yaml, shown
 from videogen.errors import ConfigError, WeightsError
+from videogen.foreign.address import is_foreign
+from videogen.models.digests import cache_folder
+from videogen.models.protocol import MakesWholeClips
 from videogen.models.published import INDEX, AnySpec, is_published, read_published_spec
 from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
 from videogen.storage import MissingKeyError, Storage, is_remote, open_storage
 from videogen.storage.failures import storage_errors
 from videogen.storage.lock import waiting_lock
 
+if TYPE_CHECKING:
+    from videogen.foreign.spec import ForeignSpec
+
 logger = logging.getLogger(__name__)
 
-CACHE_VARIABLE = "VIDEOGEN_CACHE"
 
+def read_any_spec(name: str, decoder: str | None = None) -> AnySpec | ForeignSpec:
+    """The description of a model or of `diffusers:/folder`, wherever it is.
 
-def cache_folder() -> Path:
-    """Where this machine keeps what it fetched: `$VIDEOGEN_CACHE`, else `~/.cache/videogen`."""
-    chosen = os.environ.get(CACHE_VARIABLE) or "~/.cache/videogen"
-    return Path(chosen).expanduser().absolute()
+    Raises:
+        VideogenError: see `read_model_spec` and `videogen.foreign.spec.read_foreign_spec`.
+    """
+    if not is_foreign(name):
+        return read_model_spec(name, decoder)
+    from videogen.foreign.spec import read_foreign_spec  # needs torch
+
+    return read_foreign_spec(name)
 
 
 def read_model_spec(name: str, decoder: str | None = None) -> AnySpec:
@@ -51,7 +62,7 @@ def read_model_spec(name: str, decoder: str | None = None) -> AnySpec:
     return _parse(name, _description(open_storage(name), name))
 
 
-def check_model_files(spec: AnySpec) -> None:
+def check_model_files(spec: AnySpec | ForeignSpec) -> None:
     """Raise unless what the files of a published model hold is what its description says.
 
     Only headers are read. Models of this package are compared when they are loaded.
@@ -60,7 +71,7 @@ def check_model_files(spec: AnySpec) -> None:
         WeightsError: a file is missing, truncated or a pickle, or keys or shapes do not fit.
         ConfigError: parts are not of one model, or its scheduler asks for what is not supported.
     """
-    if isinstance(spec, ModelSpec):
+    if isinstance(spec, ModelSpec | MakesWholeClips):
         return
     from videogen.extension.schedule import schedule_of  # needs torch
     from videogen.models.published_parts import check_published

@@ -11,6 +11,7 @@ import torch
 
 from videogen.defaults import sampling_defaults
 from videogen.errors import ConfigError, WeightsError
+from videogen.foreign.address import is_foreign
 from videogen.models import cost
 from videogen.models.config import DiTConfig, TextConfig
 from videogen.models.presets import PRESETS, ParameterCounts
@@ -115,6 +116,12 @@ def find_model(name: str, decoder: str | None = None) -> tuple[AnySpec, str | No
         ConfigError: no preset and no folder has that name.
         WeightsError: a published model is not whole.
     """
+    if is_foreign(name):
+        raise ConfigError(
+            f"model: got '{name}', expected one of our own or a published one, because what a "
+            "pipeline of diffusers costs is not known. Fix: look at it with videogen doctor, or "
+            "videogen generate --dry-run."
+        )
     if not is_remote(name) and is_published(Path(name).expanduser()):
         published = read_model_spec(name, decoder)
         check_model_files(published)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -93,7 +94,7 @@ class Cascade:
         self._is_offloaded = True
 
     def _tile(self) -> None:
-        vaes = [getattr(pipeline, "vae", None) for pipeline in self.pipelines]
+        vaes: list[Any] = [getattr(pipeline, "vae", None) for pipeline in self.pipelines]
         tileable = [vae for vae in vaes if hasattr(vae, "enable_tiling")]
         if not tileable:
             raise ConfigError(
@@ -171,6 +172,8 @@ class Cascade:
                 call[name] = _whole(request.num_frames, self.pipelines[index])
             if "output_type" in stage.parameters.flags:
                 call["output_type"] = "np"
+            if "clean_caption" in stage.parameters.flags and not _can_clean():
+                call["clean_caption"] = False  # as the pipeline would, with a warning each time
             calls.append(call)
         return calls
 
@@ -208,7 +211,7 @@ def _whole(num_frames: int, pipeline: Any) -> int:
     """At least so many frames, such that they fill the latent frames of a pipeline."""
     for name in _FACTORS:
         factor = getattr(pipeline, name, None)
-        if type(factor) in (int, float) and factor > 1:
+        if isinstance(factor, int | float) and factor > 1:
             return -(-(num_frames - 1) // int(factor)) * int(factor) + 1
     return num_frames
 
@@ -230,6 +233,11 @@ def _callback(parameters: Parameters, pulse: Pulse, before: int, steps: int) -> 
     if parameters.callback is None:
         return {}
     return {parameters.callback: callback if parameters.callback == "callback" else on_step_end}
+
+
+def _can_clean() -> bool:
+    """Whether the packages are there that pipelines clean captions with."""
+    return all(importlib.util.find_spec(name) for name in ("bs4", "ftfy"))
 
 
 def _picture(frame: np.ndarray) -> Any:

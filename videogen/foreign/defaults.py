@@ -41,7 +41,7 @@ def recommended(folder: PipelineFolder, parameters: Parameters, size: dict[str, 
     floats = {name: value if name == _PASSED[0] else float(value) for name, value in said.items()}
     scheduler = _config(folder, "scheduler")
     shift = scheduler.get("flow_shift", scheduler.get("shift"))
-    shifted = {"flow_shift": float(shift)} if type(shift) in (int, float) and shift > 0 else {}
+    shifted = {"flow_shift": float(shift)} if isinstance(shift, int | float) and shift > 0 else {}
     return {
         **floats,
         **shifted,
@@ -86,9 +86,8 @@ def _sides(config: Mapping[str, Any]) -> tuple[int, int] | None:
     size = config.get("sample_size")
     both = (config.get("sample_height"), config.get("sample_width"))
     sides = both if None not in both else size if isinstance(size, list) else (size, size)
-    if len(sides) == 2 and all(type(side) is int and side > 0 for side in sides):
-        return sides[0], sides[1]
-    return None
+    whole = [side for side in sides if isinstance(side, int) and side > 0]
+    return (whole[0], whole[1]) if len(sides) == len(whole) == 2 else None
 
 
 def _space_factor(vae: Mapping[str, Any]) -> int:

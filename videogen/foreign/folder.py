@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from videogen.errors import ConfigError, WeightsError
 from videogen.foreign.address import INDEX
 from videogen.models.descriptions import read_json
@@ -56,6 +58,13 @@ class PipelineFolder:
             if variants and None not in variants:
                 return sorted(filter(None, variants))[0]
         return None
+
+    def weight_files(self) -> list[Path]:
+        """The safetensors that are read."""
+        parts = (component_files(component.folder) for component in self.components.values())
+        files = [path for part in parts for path in part if path.suffix == ".safetensors"]
+        matches = ((path, _VARIANT.fullmatch(path.name)) for path in files)
+        return [path for path, match in matches if match and match[1] == self.variant]
 
     def digests(self) -> dict[str, str]:
         """sha256 of the index and of every file in the folders of components, by path.
@@ -135,6 +144,8 @@ def _check_weights(folder: Path) -> None:
             "can run code. Fix: convert it where you trust it (save_pretrained writes "
             "safetensors), or download the safetensors."
         )
+    for name in sorted(name for name in names if name.endswith(".safetensors")):
+        _check_header(folder / name)
     for index in sorted(name for name in names if name.endswith(".safetensors.index.json")):
         weight_map = read_json(folder / index).get("weight_map")
         shards = set(map(str, weight_map.values())) if isinstance(weight_map, dict) else {"none"}
@@ -144,6 +155,16 @@ def _check_weights(folder: Path) -> None:
                 f"{folder / missing[0]}: missing, expected a shard that {index} names. "
                 "Fix: copy or download the whole folder."
             )
+
+
+def _check_header(path: Path) -> None:
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path}: cannot be read as safetensors ({error}). Fix: copy or download it again."
+        ) from error
 
 
 def _variants(folder: Path) -> set[str | None]:

@@ -47,7 +47,8 @@ def pipeline_class(folder: PipelineFolder) -> Any:
         MissingDependencyError: diffusers is not installed.
     """
     diffusers = import_diffusers()
-    found = getattr(diffusers, folder.pipeline, None)
+    with quiet(import_transformers()):
+        found = getattr(diffusers, folder.pipeline, None)
     is_pipeline = isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)
     if not is_pipeline or getattr(found, "_load_connected_pipes", False):
         known = [name for name in dir(diffusers) if name.endswith("Pipeline")]

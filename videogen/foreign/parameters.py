@@ -63,7 +63,7 @@ class Parameters:
                 if type(named[name].default) in (int, float)
             },
             callback=next((name for name in CALLBACKS if name in named), None),
-            flags=frozenset(named) & {"generator", "output_type"},
+            flags=frozenset(named) & {"generator", "output_type", "clean_caption"},
             unknown=tuple(
                 name
                 for name, parameter in named.items()

@@ -116,7 +116,8 @@ class ForeignSpec:
             if name in taken or not self.is_said(name, value) or value in _NOT_SAID.get(name, ()):
                 continue
             default = self.defaults.get(name, ClipRequest.model_fields[name].default)
-            raise self._unused(name, shown(value), "none" if default is None else shown(default))
+            got = "one" if name == "negative_prompt" else shown(value)  # rows' texts differ
+            raise self._unused(name, got, "none" if default in (None, "") else shown(default))
         if "image" in first and request.image is None and self.needs_image:
             raise InvalidRequestError(
                 f"image: missing, expected the picture to start with, because {self.pipelines} "
@@ -153,6 +154,21 @@ class ForeignSpec:
                         f"{below + multiple}), because the first stage makes {side} of them."
                     )
         return [*sizes, asked]
+
+    def described(self) -> list[str]:
+        """A line for each stage: what it is, where, and what it makes by itself."""
+        lines = []
+        for stage in self.stages:
+            folder, size = stage.folder, stage.size
+            files = folder.weight_files()
+            held = sum(path.stat().st_size for path in files) / 1e9
+            lines.append(
+                f"{folder.pipeline} in {folder.path}: {', '.join(folder.components)}; "
+                f"{len(files)} weight files, {held:.3g} GB; makes "
+                f"{size['width']}×{size['height']} by itself; "
+                f"takes {', '.join(stage.parameters.names)}"
+            )
+        return lines
 
     def warnings(self) -> list[str]:
         """What a person should know of every clip."""

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from videogen.foreign.spec import ForeignSpec
     from videogen_pipelines.generate import Outcome
     from videogen_pipelines.inputs import Inputs
     from videogen_pipelines.job import Job
+    from videogen_pipelines.plan import Plan
     from videogen_pipelines.sharding import GangForecast
 
 
@@ -284,12 +286,17 @@ def _inputs(
 
 
 def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
+    from videogen.models.protocol import MakesWholeClips
     from videogen_pipelines.estimate import estimate, measure_flops_per_s
     from videogen_pipelines.generate import make_plan
     from videogen_pipelines.summary import format_bytes, format_seconds
 
     plan = make_plan(job)
-    cost = estimate(plan, job.model.spec, measure_flops_per_s())
+    spec = job.model.spec
+    if isinstance(spec, MakesWholeClips):
+        _dry_run_foreign(job, plan, spec, console, as_json=as_json)
+        return
+    cost = estimate(plan, spec, measure_flops_per_s())
     gang = _forecast(job)
     if as_json:
         found = {
@@ -326,20 +333,44 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
         )
 
 
+def _dry_run_foreign(
+    job: Job, plan: Plan, spec: ForeignSpec, console: Console, *, as_json: bool
+) -> None:
+    """Say what a pipeline of diffusers would do, whose operations nobody has counted."""
+    counts = {"to_do": plan.to_do, "done": plan.done, "invalid": plan.invalid}
+    if as_json:
+        typer.echo(
+            json_module.dumps(
+                {"out": job.storage.uri, **counts, "model": spec.described()}, indent=2
+            )
+        )
+        return
+    console.print(f"{job.report.path} → {job.storage.uri}, model {job.model.stamp.name}")
+    console.print(f"  clips     {plan.to_do:,} to make, {plan.done:,} done already")
+    if plan.invalid:
+        console.print(f"  bad rows  {plan.invalid:,}, to be skipped and reported")
+    for line in spec.described():
+        console.print(f"  pipeline  {line}", soft_wrap=True)
+    console.print("  time      not estimated for pipelines of diffusers")
+
+
 def _forecast(job: Job) -> GangForecast | None:
     """What to expect of gangs of several ranks; None of single ones."""
     import torch
 
+    from videogen.models.protocol import MakesWholeClips
     from videogen_pipelines.model_summary import DTYPES
     from videogen_pipelines.sharding import forecast_gang
 
-    section, shapes = job.config.model, job.row_index().shapes
-    if job.config.cluster.gang.world_size == 1 or not shapes:
+    section, shapes, spec = job.config.model, job.row_index().shapes, job.model.spec
+    if isinstance(spec, MakesWholeClips) or not shapes:
+        return None
+    if job.config.cluster.gang.world_size == 1:
         return None
     is_gpu = section.device == "cuda" or (section.device == "auto" and torch.cuda.is_available())
     auto = torch.bfloat16 if is_gpu else torch.float32
     dtype = DTYPES.get(section.dtype, auto)
-    return forecast_gang(job.model.spec, shapes, job.config.cluster.gang, dtype)
+    return forecast_gang(spec, shapes, job.config.cluster.gang, dtype)
 
 
 def _run(

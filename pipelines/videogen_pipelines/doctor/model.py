@@ -29,6 +29,7 @@ def check_model(name: str, decoder: str | None = None) -> Finding:
         WeightsError: a file is missing or altered.
         ConfigError: the description is wrong.
     """
+    from videogen.foreign.address import is_foreign
     from videogen.models.published import is_published
     from videogen.models.spec import read_spec, resolve_model
     from videogen.models.weights import check_files
@@ -37,6 +38,8 @@ def check_model(name: str, decoder: str | None = None) -> Finding:
     if is_remote(name):
         return _check_remote(name)
     try:
+        if is_foreign(name):
+            return _check_foreign(name)
         if is_published(Path(name).expanduser()):
             return _check_published(name, decoder)
         folder = resolve_model(name)
@@ -52,6 +55,15 @@ def check_model(name: str, decoder: str | None = None) -> Finding:
     size = sum((folder / file).stat().st_size for file in spec.files)
     found = f"{spec.name}, {len(spec.files)} files, {format_bytes(size)}, sha256 as described"
     return ok(f"{found}, digest {spec.digest[:12]}")
+
+
+def _check_foreign(name: str) -> Finding:
+    """Read the folders of a pipeline of diffusers and the headers of their weights."""
+    from videogen.foreign.library import diffusers_version
+    from videogen.foreign.spec import read_foreign_spec
+
+    spec = read_foreign_spec(name)
+    return ok(f"{'; '.join(spec.described())}; diffusers {diffusers_version()}")
 
 
 def _check_published(name: str, decoder: str | None) -> Finding:

@@ -152,7 +152,8 @@ class RowResolver:
         """Why the model cannot make a clip of that shape, or None."""
         if self._check_request is None:
             return None
-        shape = _SHAPE(request)
+        # Whether there is a prompt to avoid, and several to show, may matter; which ones may not.
+        shape = (*_SHAPE(request), bool(request.negative_prompt), bool(request.prompts))
         if shape not in self._known:
             if len(self._known) >= MAX_REMEMBERED_SHAPES:
                 self._known.clear()
