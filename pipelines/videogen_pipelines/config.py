@@ -74,6 +74,8 @@ class OutputSection(_Section):
     """Quality, lower is better; null is the codec's own default."""
     contact_sheet: bool = True
     """Write a page of first, middle and last frames at the end of the run."""
+    format: Literal["files", "webdataset"] = "files"
+    """"webdataset" also puts the clips into shards at the end of the run, to train on."""
 
 
 class GangSection(_Section):

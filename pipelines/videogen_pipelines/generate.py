@@ -46,6 +46,8 @@ class Outcome:
     contact_sheet: str | None
     evaluation: dict[str, Any] | None = None
     """What `metrics/summary.json` says, if clips were scored while they were made."""
+    shards: int | None = None
+    """WebDataset shards that hold the clips as well, if there are to be any."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
@@ -59,6 +61,7 @@ class Outcome:
             "contact_sheet": self.contact_sheet,
             "summary": self.summary.to_dict(),
             "evaluation": self.evaluation,
+            "shards": self.shards,
         }
 
 
@@ -194,6 +197,7 @@ def _end(
         summary=observers.costed(run.summary(elapsed_s)),
         contact_sheet=None if interrupted else _contact_sheet(job, made.done),
         evaluation=None if interrupted else _evaluation(job),
+        shards=None if interrupted else _shards(job),
     )
 
 
@@ -204,6 +208,15 @@ def _evaluation(job: Job) -> dict[str, Any] | None:
     from videogen_pipelines.evaluation.evaluate import add_up_run
 
     return add_up_run(job.config, job.storage)
+
+
+def _shards(job: Job) -> int | None:
+    """Put the clips into shards as well, if that was asked for."""
+    if job.config.output.format != "webdataset":
+        return None
+    from videogen_pipelines.data.export import export_run
+
+    return export_run(job.storage).shards
 
 
 def _result_rows(job: Job) -> Iterator[ResultRow]:

@@ -31,6 +31,13 @@ class BadRows(StrEnum):
     SKIP = "skip"
 
 
+class OutputFormat(StrEnum):
+    """What a run leaves beside its clips."""
+
+    FILES = "files"
+    WEBDATASET = "webdataset"
+
+
 class ExtraColumns(StrEnum):
     """What happens to columns that are no field of a request."""
 
@@ -97,6 +104,12 @@ def generate(
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Score each clip while it is made.")
     ] = False,
+    output_format: Annotated[
+        OutputFormat | None,
+        typer.Option(
+            "--format", help="webdataset: put the clips into shards as well.", show_default=False
+        ),
+    ] = None,
     config: Annotated[str | None, typer.Option("--config", "-c", help="A YAML file.")] = None,
     overrides: Annotated[
         list[str] | None,
@@ -141,6 +154,7 @@ def generate(
         config=config,
         overrides=overrides,
         evaluate=evaluate,
+        output_format=output_format,
         grid=grid,
     )
     perform(job, log_interval, dry_run=dry_run, as_json=json)
@@ -178,6 +192,7 @@ def job_of(
     config: str | None,
     overrides: list[str] | None,
     evaluate: bool = False,
+    output_format: OutputFormat | None = None,
     grid: list[str] | None = None,
 ) -> Job:
     """The run that these options of the command line describe, checked."""
@@ -191,6 +206,7 @@ def job_of(
         "sampling.num_frames": num_frames,
         "cluster.gangs": gangs,
         "evaluate.during": evaluate or None,
+        "output.format": output_format,
     }
     flags = [override(path, value) for path, value in named.items() if value is not None]
     settings = load_run_config(config, [*(overrides or []), *flags])
@@ -405,4 +421,6 @@ def _closing(outcome: Outcome) -> str:
         lines.append(f"why: {outcome.uri}/errors.jsonl; the same command tries them again")
     if outcome.contact_sheet:
         lines.append(f"contact sheet: {outcome.uri}/{outcome.contact_sheet}")
+    if outcome.shards:
+        lines.append(f"{outcome.shards:,} shards: {outcome.uri}/shards")
     return "\n".join(lines)
