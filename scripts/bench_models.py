@@ -147,7 +147,7 @@ def latte_dit(args: argparse.Namespace) -> Case:
     on_gpu = args.device == "cuda"
     t, side = (16, 64) if on_gpu else (8, 32)
     layers = 28 if on_gpu else 1
-    published = LatteConfig(num_layers=layers)
+    published = LatteConfig(num_layers=layers, video_length=t)
     fields = {name: getattr(published, name) for name in LatteConfig.__dataclass_fields__}
     theirs: Any = filled(LatteTransformer3DModel(**fields)).to(args.device, args.dtype)
     with on_meta():
@@ -165,7 +165,6 @@ def latte_dit(args: argparse.Namespace) -> Case:
             torch.cat([x, x]),
             step.expand(2),
             encoder_hidden_states=torch.cat(tokens),
-            encoder_attention_mask=mask.expand(2, -1).to(x.dtype),
             enable_temporal_attentions=True,
             return_dict=False,
         )[0]

@@ -67,6 +67,23 @@ def attention(
     return BACKENDS[backend].kernel(q, k, v, mask, causal)
 
 
+def attention_to_counted(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
+    """Attention to keys each of which stands for several equal ones; always by SDPA.
+
+    Args:
+        q, k, v: as in `attention`.
+        counts: `k`, float, how many keys each stands for, at least 1.
+
+    Returns:
+        What `attention` gives for each key and value repeated so many times.
+    """
+    if q.numel() == 0:
+        return q.new_empty(*q.shape[:-1], v.shape[-1])
+    bias = counts.log().to(q.dtype)[None, None, None]
+    bias = bias.expand(len(q), 1, q.shape[2], -1)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
 def check_backend(name: str, device: str | torch.device, dtype: torch.dtype) -> None:
     """Raise unless the backend called `name` runs on `device` in `dtype`.
 

@@ -14,6 +14,7 @@ from videogen.models.attention import attention
 from videogen.models.config import DiTConfig
 from videogen.models.kv_cache import Past
 from videogen.models.rope import rotate
+from videogen.models.sublayers import through_gelu
 
 Axis = Literal["space", "time", "spacetime"]
 # How `b t s` folds into a batch and a sequence for attention along each axis.
@@ -122,7 +123,7 @@ class MLP(nn.Module):
         self.out = nn.Linear(inner, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(F.gelu(self.rise(x), approximate="tanh"))
+        return self.out(through_gelu(self.rise, x, "tanh"))
 
 
 class Modulated(nn.Module):

@@ -85,6 +85,10 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 def rotate_neighbours(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Rotate the pairs (even, odd) of the last dim of `x` by broadcast angles."""
-    even, odd = x[..., 0::2], x[..., 1::2]
-    turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
-    return turned.flatten(-2)
+    if torch.compiler.is_compiling() or x.stride(-1) != 1:
+        even, odd = x[..., 0::2], x[..., 1::2]
+        turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
+        return turned.flatten(-2)
+    # The same products in one pass, where eager torch would take eight.
+    pairs = torch.view_as_complex(x.to(cosine.dtype).unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * torch.complex(cosine, sine)).flatten(-2)

@@ -6,24 +6,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videogen.models.packed import Gelu, PackedLinear
+
+
+def through_gelu(layer: nn.Module, x: Tensor, approximate: Gelu) -> Tensor:
+    """A linear layer and a GELU; in one, where the layer knows how."""
+    if isinstance(layer, PackedLinear):
+        return layer(x, approximate)
+    return F.gelu(layer(x), approximate=approximate)
+
 
 class Projection(nn.Module):
     """A linear layer and a GELU, in the place that published layouts call `proj`."""
 
-    def __init__(self, in_width: int, out_width: int, approximate: str = "tanh") -> None:
+    def __init__(self, in_width: int, out_width: int, approximate: Gelu = "tanh") -> None:
         super().__init__()
         self.proj = nn.Linear(in_width, out_width)
         self.approximate = approximate
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(self.proj(x), approximate=self.approximate)
+        return through_gelu(self.proj, x, self.approximate)
 
 
 class FeedForward(nn.Module):
     """Two linear layers around a GELU; `net.1` is the place of a dropout without weights."""
 
     def __init__(
-        self, width: int, inner: int, out_width: int | None = None, approximate: str = "tanh"
+        self, width: int, inner: int, out_width: int | None = None, approximate: Gelu = "tanh"
     ) -> None:
         super().__init__()
         rise = Projection(width, inner, approximate)

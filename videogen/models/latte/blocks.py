@@ -12,6 +12,7 @@ from videogen.models.attention import attention
 from videogen.models.blocks import Axis
 from videogen.models.latte.config import LatteConfig
 from videogen.models.sublayers import FeedForward, modulated
+from videogen.models.told import KeysAndValues, Told
 
 _FOLDS = {
     "space": ("b t s (n k) -> (b t) n s k", "(b t) n s k -> b t s (n k)"),
@@ -52,19 +53,23 @@ class LatteSelfAttention(_Attention):
 
 
 class LatteCrossAttention(_Attention):
-    """Tokens `b t s d` attend to text `b l d`."""
+    """Tokens `b t s d` attend to text."""
 
-    def forward(self, x: Tensor, text: Tensor, text_mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, text: Told, text_mask: Tensor | None) -> Tensor:
         """Attend to text where `text_mask`, bool `b l`, is True; everywhere without."""
         t, s = x.shape[1:3]
         q = rearrange(self.to_q(x), "b t s (n k) -> b n (t s) k", n=self.num_heads)
-        k, v = (
-            rearrange(project(text), "b l (n k) -> b n l k", n=self.num_heads)
-            for project in (self.to_k, self.to_v)
-        )
+        k, v = text.keys_and_values(self, self._keys_and_values)
         mask = None if text_mask is None else text_mask[:, None, None, :]
         mixed = attention(q, k, v, mask, backend=self.backend)
         return self.to_out[0](rearrange(mixed, "b n (t s) k -> b t s (n k)", t=t, s=s))
+
+    def _keys_and_values(self, text: Tensor) -> KeysAndValues:
+        k, v = (
+            rearrange(project(text), "b l (n k) -> b n l k", n=self.num_heads).contiguous()
+            for project in (self.to_k, self.to_v)
+        )
+        return k, v
 
 
 class LatteBlock(nn.Module):
@@ -80,7 +85,7 @@ class LatteBlock(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(6, d) / d**0.5)
 
     def forward(
-        self, x: Tensor, modulation: Tensor, text: Tensor, text_mask: Tensor | None
+        self, x: Tensor, modulation: Tensor, text: Told, text_mask: Tensor | None
     ) -> Tensor:
         """Tokens `b t s d`; `modulation` `b t 6 d`, from the timestep of each frame."""
         table = (self.scale_shift_table + modulation)[:, :, None]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 from videogen.models.latte.config import LatteConfig
 
 
+@lru_cache(maxsize=8)
 def spatial_positions(config: LatteConfig, height: int, width: int) -> Tensor:
     """Vectors `(h w) d`, float32, of tokens on a grid stretched to that of training."""
     base, half = config.base_size, config.width // 2
@@ -24,6 +27,7 @@ def spatial_positions(config: LatteConfig, height: int, width: int) -> Tensor:
     return torch.cat(parts, dim=-1).flatten(0, 1)
 
 
+@lru_cache(maxsize=8)
 def temporal_positions(
     config: LatteConfig, num_frames: int, trained_frames: int | None = None
 ) -> Tensor:

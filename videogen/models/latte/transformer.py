@@ -15,6 +15,7 @@ from videogen.models.latte.positions import spatial_positions, temporal_position
 from videogen.models.layout import Layout, Stream
 from videogen.models.sublayers import TextProjection, TimeMLP, modulated
 from videogen.models.text import TextEmbedding
+from videogen.models.told import Prompts, Told
 
 TIMESTEP_WIDTH = 256
 OUT_EPS = 1e-6
@@ -59,6 +60,7 @@ class LatteTransformer(nn.Module):
         super().__init__()
         self.config = config
         self.layout = Layout()
+        self.prompts = Prompts()
         d, cells = config.width, config.patch_size**2
         self.pos_embed = _PatchEmbedding(config)
         self.transformer_blocks = nn.ModuleList(
@@ -101,10 +103,17 @@ class LatteTransformer(nn.Module):
                 f"latents: got {h}x{w} cells, expected multiples of the patch {p}. "
                 f"Fix: use {h - h % p}x{w - w % p} or {h + -h % p}x{w + -w % p}."
             )
-        stream = self.layout.scatter(self._stream(latents, timesteps, text, trained_frames))
-        patches = self.layout.gather(self._transform(stream))
+        told = self._tell(text)
+        stream = self._stream(latents, timesteps, text, told.tokens, trained_frames)
+        patches = self.layout.gather(self._transform(self.layout.scatter(stream), told))
         pixels = rearrange(patches, "b t (h w) (p q c) -> b c t (h p) (w q)", h=h // p, p=p, q=p)
         return pixels[:, : self.config.in_channels].to(latents.dtype).contiguous()
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """All blocks, in the order of their use."""
+        pairs = zip(self.transformer_blocks, self.temporal_transformer_blocks, strict=True)
+        return [block for pair in pairs for block in pair]
 
     def set_attention_backend(self, backend: str) -> None:
         """Use another attention kernel (see `videogen.models.attention`) in every layer."""
@@ -112,8 +121,17 @@ class LatteTransformer(nn.Module):
             if isinstance(module, LatteSelfAttention | LatteCrossAttention):
                 module.backend = backend
 
+    def _tell(self, text: TextEmbedding) -> Told:
+        dtype, project = self.proj_out.weight.dtype, self.caption_projection
+        return self.prompts.tell(text, lambda tokens: project(tokens.to(dtype)), folds=False)
+
     def _stream(
-        self, latents: Tensor, timesteps: Tensor, text: TextEmbedding, trained_frames: int | None
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: TextEmbedding,
+        told: Tensor,
+        trained_frames: int | None,
     ) -> Stream:
         """Embedded tokens; positions in time stand where other models have angles, `t s d`."""
         b, _, t, h, w = latents.shape
@@ -129,21 +147,21 @@ class LatteTransformer(nn.Module):
             patches=(tokens + places).to(dtype),
             condition=self.adaln_single.time(per_frame).expand(b, t, -1),
             angles=times.expand(-1, tokens.shape[2], -1),
-            text=self.caption_projection(text.tokens.to(dtype)),
+            text=told,
             text_mask=text.mask,
             mask=None,
         )
 
-    def _transform(self, stream: Stream) -> Tensor:
+    def _transform(self, stream: Stream, text: Told) -> Tensor:
         """Tokens of noisy latents to patches of the prediction, `b t s c`."""
         x, modulation = stream.patches, self.adaln_single(stream.condition)
         text_mask = None if bool(stream.text_mask.all()) else stream.text_mask
         pairs = zip(self.transformer_blocks, self.temporal_transformer_blocks, strict=True)
         for depth, (along_space, along_time) in enumerate(pairs):
-            x = along_space(x, modulation, stream.text, text_mask)
+            x = along_space(x, modulation, text, text_mask)
             if depth == 0:
                 x = x + stream.angles
-            x = along_time(x, modulation, stream.text, text_mask)
+            x = along_time(x, modulation, text, text_mask)
         table = (self.scale_shift_table + stream.condition[:, :, None])[:, :, None]
         shift, scale = table.unbind(3)
         return self.proj_out(modulated(x, shift, scale, OUT_EPS))

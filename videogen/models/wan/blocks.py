@@ -12,10 +12,11 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from videogen.models.attention import attention
+from videogen.models.attention import attention, attention_to_counted
 from videogen.models.blocks import Axis
 from videogen.models.rope import rotate_neighbours
 from videogen.models.sublayers import FeedForward, modulated
+from videogen.models.told import KeysAndValues, Told
 from videogen.models.wan.config import WanConfig
 
 Rotations = tuple[Tensor, Tensor]
@@ -25,8 +26,8 @@ Rotations = tuple[Tensor, Tensor]
 class WanContext:
     """What the tokens of a clip attend to."""
 
-    text: Tensor
-    """`b l d`, padding included: the model was trained to see it."""
+    text: Told
+    """Padding included: the model was trained to see it."""
     image: Tensor | None
     """`b m d`, or None for a text-to-video model."""
 
@@ -83,12 +84,21 @@ class WanCrossAttention(_Attention):
         """Tokens `b t s d`."""
         t, s = x.shape[1:3]
         q = self._heads(self.norm_q(self.to_q(x.flatten(1, 2))))
-        k, v = self.norm_k(self.to_k(context.text)), self.to_v(context.text)
-        mixed = attention(q, self._heads(k), self._heads(v), backend=self.backend)
+        mixed = self._attend_to_text(q, context.text)
         if self.has_image and context.image is not None:
             k, v = self.norm_added_k(self.add_k_proj(context.image)), self.add_v_proj(context.image)
             mixed = mixed + attention(q, self._heads(k), self._heads(v), backend=self.backend)
         return self.to_out[0](rearrange(mixed, "b n (t s) k -> b t s (n k)", t=t, s=s))
+
+    def _attend_to_text(self, q: Tensor, text: Told) -> Tensor:
+        k, v = text.keys_and_values(self, self._keys_and_values)
+        if text.counts is None:
+            return attention(q, k, v, backend=self.backend)
+        return attention_to_counted(q, k, v, text.counts)
+
+    def _keys_and_values(self, text: Tensor) -> KeysAndValues:
+        k, v = self.norm_k(self.to_k(text)), self.to_v(text)
+        return self._heads(k).contiguous(), self._heads(v).contiguous()
 
 
 class WanBlock(nn.Module):

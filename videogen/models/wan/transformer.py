@@ -15,6 +15,7 @@ from videogen.models.layout import Layout, Stream
 from videogen.models.rope import rope_angles
 from videogen.models.sublayers import modulated
 from videogen.models.text import TextEmbedding
+from videogen.models.told import Prompts, Told
 from videogen.models.wan.blocks import (
     WanBlock,
     WanContext,
@@ -46,6 +47,7 @@ class WanTransformer(nn.Module):
         super().__init__()
         self.config = config
         self.layout = Layout()
+        self.prompts = Prompts()
         d, (_, p, q) = config.width, config.patch_size
         self.patch_embedding = nn.Conv3d(config.in_channels, d, (1, p, q), (1, p, q))
         self.condition_embedder = WanConditions(config)
@@ -83,9 +85,11 @@ class WanTransformer(nn.Module):
         _check_latents(latents, config, known)
         if known is not None:
             latents = torch.cat([latents, known.latents.to(latents.dtype)], dim=1)
-        stream = self.layout.scatter(self._stream(latents, timesteps, text, trained_frames))
+        told = self._tell(text)
+        stream = self._stream(latents, timesteps, text, told.tokens, trained_frames)
+        stream = self.layout.scatter(stream)
         tokens = None if known is None else known.tokens
-        patches = self.layout.gather(self._transform(stream, tokens))
+        patches = self.layout.gather(self._transform(stream, told, tokens))
         _, p, q = config.patch_size
         height = latents.shape[-2] // p
         pixels = rearrange(patches, "b t (h w) (p q c) -> b c t (h p) (w q)", h=height, p=p, q=q)
@@ -97,8 +101,18 @@ class WanTransformer(nn.Module):
             if isinstance(module, WanSelfAttention | WanCrossAttention):
                 module.backend = backend
 
+    def _tell(self, text: TextEmbedding) -> Told:
+        dtype = self.proj_out.weight.dtype
+        project = self.condition_embedder.text_embedder
+        return self.prompts.tell(text, lambda tokens: project(tokens.to(dtype)), folds=True)
+
     def _stream(
-        self, latents: Tensor, timesteps: Tensor, text: TextEmbedding, trained_frames: int | None
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        text: TextEmbedding,
+        told: Tensor,
+        trained_frames: int | None,
     ) -> Stream:
         b, _, t, h, w = latents.shape
         stretch = None if trained_frames is None else (trained_frames, t)
@@ -119,12 +133,12 @@ class WanTransformer(nn.Module):
                 _angle_dtype(latents),
                 stretch,
             ),
-            text=self.condition_embedder.text_embedder(text.tokens.to(dtype)),
+            text=told,
             text_mask=text.mask,
             mask=None,
         )
 
-    def _transform(self, stream: Stream, image_tokens: Tensor | None) -> Tensor:
+    def _transform(self, stream: Stream, text: Told, image_tokens: Tensor | None) -> Tensor:
         """Patches of noisy latents to patches of the prediction, `b t s c`."""
         embed, conditions = self.patch_embedding, self.condition_embedder
         x = F.linear(stream.patches, embed.weight.flatten(1), embed.bias)
@@ -134,7 +148,7 @@ class WanTransformer(nn.Module):
         image = None
         if image_tokens is not None and conditions.image_embedder is not None:
             image = conditions.image_embedder(image_tokens.to(x.dtype))
-        context = WanContext(stream.text, image)
+        context = WanContext(text, image)
         for block in self.blocks:
             x = block(x, modulation, context, rotations)
         table = self.scale_shift_table + stream.condition.float()[:, :, None]
