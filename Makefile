@@ -9,6 +9,7 @@ SOAK_ARGS ?=
 TESTS := not gpu and not benchmark
 WAITING := cluster
 ALONE := browser or alone
+NONE_WAITS := --ignore=tests/unit --ignore=tests/parity --ignore=tests/distributed
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -49,8 +50,8 @@ test: setup ## run the tests (PYTEST_ARGS="-k storage" to choose)
 		if test $$status != 5 && { test $$worst = 5 || test $$worst = 0; }; then worst=$$status; fi; \
 	}; \
 	run -m "$(TESTS) and not ($(WAITING) or $(ALONE))" -n 2 --dist loadfile; \
-	run -m "$(TESTS) and $(WAITING) and not ($(ALONE))" -n 3 --dist loadfile; \
-	run -m "$(TESTS) and ($(ALONE))"; \
+	run -m "$(TESTS) and $(WAITING) and not ($(ALONE))" -n 3 --dist loadfile $(NONE_WAITS); \
+	run -m "$(TESTS) and ($(ALONE))" $(NONE_WAITS); \
 	exit $$worst
 
 lint: lint-style lint-format lint-types lint-layers ## check style, types and layering (-k: all of them)

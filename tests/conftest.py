@@ -19,6 +19,8 @@ from tests.s3.proxy import FaultProxy
 from tests.s3.server import S3Server, running_server
 
 ROOT = Path(__file__).parents[1]
+TOGETHER = ("unit", "parity", "distributed")
+APART = ("cluster", "browser", "alone")
 SOURCE_ROOTS = [ROOT, ROOT / "cluster", ROOT / "pipelines"]
 
 # Set before anything imports Ray or transformers: both read their environment once.
@@ -49,10 +51,23 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, never fail, what needs an accelerator on a machine that has none."""
+    _check_folders(items)
     wanting = [item for item in items if item.get_closest_marker("gpu")]
     if wanting and not _has_accelerator():
         for item in wanting:
             item.add_marker(pytest.mark.skip(reason="needs an accelerator; torch sees none"))
+
+
+def _check_folders(items: list[pytest.Item]) -> None:
+    """Refuse tests where `make test` would not look for them."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        markers = {name for name in APART if item.get_closest_marker(name)}
+        if folder in TOGETHER and markers:
+            raise pytest.UsageError(
+                f"{item.nodeid}: got the marker {', '.join(markers)} in tests/{folder}, expected "
+                "it in a folder of its own. Fix: move the test to tests/cluster or tests/e2e."
+            )
 
 
 def _has_accelerator() -> bool:
