@@ -11,13 +11,19 @@ from torch import Tensor
 
 import videogen
 from tests.distributed.pool import Rank
+from videogen.generator import VideoGenerator
+from videogen.models.causal_conv import StreamCache
 from videogen.models.latte.config import LatteConfig
 from videogen.models.latte.transformer import LatteTransformer
 from videogen.models.text import TextEmbedding
 from videogen.models.wan.config import WanConfig
 from videogen.models.wan.experts import NoiseExperts
 from videogen.models.wan.transformer import KnownFrames, WanTransformer
-from videogen.parallel.apply import parallelize, parallelize_generator
+from videogen.models.wan.vae import WanVAE
+from videogen.models.wan.vae_config import WanVAEConfig
+from videogen.parallel.apply import Weights, parallelize, parallelize_generator
+from videogen.parallel.vae_wan import share_wan_vae
+from videogen.parallel.weights import local_weight_bytes
 
 HEADS = 3
 Name = Literal["wan", "wan-image", "wan-experts", "latte"]
@@ -100,8 +106,64 @@ def _normal(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def make_clip(rank: Rank, folder: str, fields: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Latents and frames of a clip of a published model, by two ranks that share its tokens."""
-    generator = parallelize_generator(videogen.load(folder, device="cpu"), rank.mesh(1, 2))
-    latents = generator.denoise(generator.resolve(**fields))
-    return latents.numpy(), np.concatenate(list(generator.decode(latents)))
+Made = tuple[list[np.ndarray], np.ndarray, int]
+"""Latents of each clip, frames of all, and the bytes of the weights that this rank keeps."""
+
+
+def make_clips(
+    rank: Rank,
+    folder: str,
+    rows: list[dict[str, Any]],
+    degrees: tuple[int, int],
+    weights: Weights = "whole",
+    start: np.ndarray | None = None,
+) -> Made:
+    """Clips of a published model, by the ranks of a mesh of (cfg, seq) `degrees`."""
+    generator = videogen.load(folder, device="cpu")
+    parallelize_generator(generator, rank.mesh(*degrees), weights=weights)
+    latents, frames = [], []
+    for row in rows:
+        made, its_frames = clip_of(generator, row, start)
+        latents.append(made)
+        frames.append(its_frames)
+    return latents, np.concatenate(frames), local_weight_bytes(generator.model.dit)
+
+
+def clip_of(
+    generator: VideoGenerator, row: dict[str, Any], start: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and frames of a clip, decoded chunk by chunk."""
+    cache: StreamCache = {}
+    latents, frames = [], []
+    for chunk in generator.stream(generator.resolve(**row), start=start):
+        latents.append(chunk.latents.numpy())
+        frames += list(generator.decode_chunk(chunk, cache))
+    return np.concatenate(latents, axis=1), np.concatenate(frames)
+
+
+def share_vae(rank: Rank, shape: tuple[int, int, int], seq_degree: int) -> tuple[float, float]:
+    """Largest differences to one rank alone: of decoded frames, on rank 0, and of latents."""
+    mesh, (t, h, w) = rank.mesh(1, seq_degree), shape
+    vae = _wan_vae()
+    shared = share_wan_vae(vae, mesh.gang)
+    latents, frames = _normal(5, 1, 4, t, h, w), _normal(6, 1, 3, 4 * t - 3, 8 * h, 8 * w)
+    with torch.no_grad():
+        expected = vae.decode(latents)
+        found = torch.cat(list(shared.decode_stream([latents])), dim=2)
+        everywhere = torch.cat(list(shared.decode_everywhere([latents])), dim=2)
+        encoded = (shared.encode(frames) - vae.encode(frames)).abs().max().item()
+    assert (everywhere - expected).abs().max().item() <= 1e-4
+    if mesh.gang.rank:
+        return float(found.shape[2]), encoded
+    return (found - expected).abs().max().item(), encoded
+
+
+def _wan_vae() -> WanVAE:
+    torch.manual_seed(0)
+    vae = WanVAE(WanVAEConfig(base_dim=4, z_dim=4, num_res_blocks=1, **_STATISTICS))
+    for parameter in vae.parameters():
+        parameter.data = torch.randn(parameter.shape) * (0.3 + parameter[0].numel() ** -0.5)
+    return vae.eval().requires_grad_(False)
+
+
+_STATISTICS: dict[str, Any] = {"latents_mean": (0.0,) * 4, "latents_std": (1.0,) * 4}

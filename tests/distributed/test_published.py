@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,7 +13,8 @@ import videogen
 from tests.distributed import published_jobs
 from tests.distributed.pool import RankPool
 from tests.distributed.published_jobs import HEADS, Clip, Name, forward, make_model
-from tests.tiny_published import wan_pipeline
+from tests.tiny_published import latte_pipeline, wan_pipeline
+from videogen.parallel.weights import local_weight_bytes
 
 pytestmark = pytest.mark.distributed
 
@@ -52,21 +53,67 @@ def test_wan_trades_heads_for_tokens(ranks: RankPool) -> None:
         assert set(sent) == {"seq.ulysses", "seq.gather"}
 
 
-def test_a_clip_of_two_ranks_is_that_of_one(ranks: RankPool, tmp_path: Path) -> None:
+ROW: dict[str, Any] = {"prompt": "a red circle", "seed": 1, "num_inference_steps": 2}
+SMALL = ROW | {"height": 32, "width": 48, "num_frames": 6}
+PICTURE = np.random.default_rng(0).integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("diffusers")
-    folder = tmp_path / "tiny-wan"
-    wan_pipeline(folder)
-    fields = {"prompt": "a red circle", "seed": 1, "num_frames": 6, "num_inference_steps": 2}
-    fields |= {"height": 32, "width": 48}
+    root = tmp_path_factory.mktemp("published")
+    wan_pipeline(root / "wan")
+    wan_pipeline(root / "wan-image", image=True)
+    latte_pipeline(root / "latte")
+    return root
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "wan": [SMALL, SMALL | {"num_frames": 14, "chunk_frames": 9}],
+    "wan-image": [SMALL | {"num_frames": 14, "chunk_frames": 9, "image": "start.png"}],
+    "latte": [ROW, ROW | {"num_frames": 8, "chunk_frames": 4}],
+}
+
+
+@pytest.mark.parametrize(
+    "name,degrees,weights",
+    [
+        ("wan", (1, 2), "sharded"),
+        ("wan", (2, 2), "whole"),
+        ("wan-image", (1, 2), "whole"),
+        ("wan-image", (1, 4), "whole"),
+        ("latte", (1, 2), "sharded"),
+        ("latte", (2, 2), "whole"),
+    ],
+)
+def test_clips_of_many_ranks_are_those_of_one(
+    ranks: RankPool, folders: Path, name: str, degrees: tuple[int, int], weights: str
+) -> None:
+    folder, start = str(folders / name), PICTURE if name == "wan-image" else None
     alone = videogen.load(folder, device="cpu")
-    latents = alone.denoise(alone.resolve(**fields))
-    expected = np.concatenate(list(alone.decode(latents)))
-    first, second = ranks.run(published_jobs.make_clip, 2, folder=str(folder), fields=fields)
-    for made, _ in (first, second):
-        assert np.abs(made - latents.numpy()).max() <= 1e-4
-    assert first[1].shape == expected.shape
-    assert np.abs(first[1].astype(int) - expected.astype(int)).max() <= 1
-    assert second[1].shape == (0, 32, 48, 3)
+    made = [published_jobs.clip_of(alone, row, start) for row in ROWS[name]]
+    job = {"folder": folder, "rows": ROWS[name], "degrees": degrees, "start": start}
+    found = ranks.run(published_jobs.make_clips, degrees[0] * degrees[1], **job, weights=weights)
+    for latents, _, num_bytes in found:
+        for ours, (one, _) in zip(latents, made, strict=True):
+            assert np.abs(ours - one).max() <= 1e-4
+        whole = local_weight_bytes(alone.model.dit)
+        assert num_bytes == whole if weights == "whole" else num_bytes < 0.6 * whole
+    frames = np.concatenate([each for _, each in made])
+    assert found[0][1].shape == frames.shape
+    assert np.abs(found[0][1].astype(int) - frames.astype(int)).max() <= 1
+    assert all(len(other) == 0 for _, other, _ in found[1:])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 2, 1), (1, 5, 2)])
+@pytest.mark.parametrize("num_ranks", [2, 3, 4])
+def test_a_shared_wan_vae_is_exact(
+    ranks: RankPool, shape: tuple[int, int, int], num_ranks: int
+) -> None:
+    found = ranks.run(published_jobs.share_vae, num_ranks, shape=shape, seq_degree=num_ranks)
+    assert found[0][0] <= 1e-4
+    assert all(num_frames == 0 for num_frames, _ in found[1:])
+    assert all(encoded <= 1e-4 for _, encoded in found)
 
 
 def test_the_comparison_can_fail() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isqrt
 
 from videogen.models.image_vae.config import FRAMES_TOGETHER, ImageVAEConfig
 from videogen.models.latte.config import LatteConfig
@@ -67,8 +68,12 @@ class _Layer:
     """Frames of its input that are carried on."""
     skips_first: bool = False
 
+    def frames(self, t: int) -> int:
+        """Frames that it is applied to, of a clip of `t` latent frames."""
+        return 2**self.rate * (t - 1) + (0 if self.skips_first else 1)
+
     def flops(self, t: int, cells: int) -> int:
-        frames = 2**self.rate * (t - 1) + (0 if self.skips_first else 1)
+        frames = self.frames(t)
         return 2 * self.taps * self.channels * self.out_channels * self.area * cells * frames
 
 
@@ -109,6 +114,15 @@ def wan_decode_flops(vae: WanVAEConfig, latent_shape: LatentShape) -> int:
     _, t, h, w = latent_shape
     layers = sum(layer.flops(t, h * w) for layer in _wan_layers(vae))
     return layers + t * 4 * vae.decoder_widths[0] * (h * w) ** 2
+
+
+def wan_halo_bytes(vae: WanVAEConfig, t: int, cells: int) -> int:
+    """Bytes of the lines, `cells` long on the latent grid, that all convolutions see beside a part.
+
+    Keys and values of attention, which all ranks exchange, are not in it; they are few.
+    """
+    layers = [layer for layer in _wan_layers(vae) if layer.taps >= 9]
+    return _BYTES * sum(x.channels * cells * isqrt(x.area) * x.frames(t) for x in layers)
 
 
 def wan_decode_cache_bytes(vae: WanVAEConfig, height: int, width: int) -> int:

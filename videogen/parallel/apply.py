@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from videogen.errors import ConfigError
+from videogen.models.image_vae.vae import ImageVAE
 from videogen.models.layout import TokenAttention, TokenModel
 from videogen.models.protocol import StreamingVAE
 from videogen.models.vae import VideoVAE, to_bytes
+from videogen.models.wan.vae import WanVAE
 from videogen.parallel.halves import OverlappedHalves, SplitHalves
 from videogen.parallel.layout import ShardedLayout
 from videogen.parallel.mesh import Mesh
@@ -16,7 +18,8 @@ from videogen.parallel.spread import SpreadTasks
 from videogen.parallel.switch import install_switch
 from videogen.parallel.ulysses import SequenceAttention
 from videogen.parallel.vae import parallelize_vae
-from videogen.parallel.vae_first import FirstRankVAE
+from videogen.parallel.vae_pictures import SpreadPictures
+from videogen.parallel.vae_wan import share_wan_vae
 
 if TYPE_CHECKING:
     from videogen.generator import VideoGenerator
@@ -108,7 +111,10 @@ def _shared_vae(generator: VideoGenerator, mesh: Mesh) -> StreamingVAE:
     vae = generator.model.vae
     if isinstance(vae, VideoVAE):
         return parallelize_vae(vae, mesh.gang, finish=to_bytes)
-    return FirstRankVAE(vae, mesh.gang.rank, generator.spec.vae.space_factor)
+    if isinstance(vae, WanVAE):
+        return share_wan_vae(vae, mesh.gang, finish=to_bytes)
+    assert isinstance(vae, ImageVAE), "there are three kinds"
+    return SpreadPictures(vae, mesh.gang)
 
 
 def ulysses_degree_for(num_heads: int, seq_degree: int) -> int:

@@ -223,8 +223,8 @@ def seconds_per_byte(hardware: Hardware, num_ranks: int) -> float:
 def estimate_decode_s(demand: ClipDemand, hardware: Hardware, degrees: Degrees) -> float:
     """Seconds to decode the clip with all ranks of the gang, in float32."""
     vae, size = demand.vae, (demand.height, demand.width)
-    height, width = work.part_size(vae, *size, degrees.num_ranks)
-    part = cost.decode_flops(vae, demand.latent_shape) * height * width / (size[0] * size[1])
+    share = work.decode_share(demand, degrees.num_ranks)
+    part = cost.decode_flops(vae, demand.latent_shape) * share
     sent = 2 * work.halo_bytes(vae, demand.num_frames, *size, degrees.num_ranks)
     compute_s = part / (EFFICIENCY * hardware.flops_per_s(torch.float32))
     return compute_s + sent * seconds_per_byte(hardware, degrees.num_ranks)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from videogen.models import cost
-from videogen.models.config import VAEConfig
+from videogen.models.image_vae.config import FRAMES_TOGETHER, ImageVAEConfig
+from videogen.models.published_cost import wan_halo_bytes
+from videogen.models.wan.vae_config import WanVAEConfig
 from videogen.parallel.vae_split import ROWS, Split
 
 _TOKEN_FLOATS = 3
@@ -180,10 +182,21 @@ def decode_bytes(demand: ClipDemand, degrees: Degrees) -> int:
     return part + gathered + 2 * _latent_bytes(demand)
 
 
+def decode_share(demand: ClipDemand, degree: int) -> float:
+    """The busiest rank's share of decoding."""
+    vae = demand.vae
+    if isinstance(vae, ImageVAEConfig):
+        together = FRAMES_TOGETHER if vae.across_frames else 1
+        pieces = -(-demand.num_frames // together)
+        return _share(pieces, degree)
+    height, width = part_size(vae, demand.height, demand.width, degree)
+    return height * width / (demand.height * demand.width)
+
+
 def part_size(vae: cost.VAE, height: int, width: int, degree: int) -> tuple[int, int]:
     """Pixels of the largest part of a picture that is cut for so many ranks, (height, width)."""
-    if not isinstance(vae, VAEConfig):
-        return height, width  # the first rank decodes
+    if isinstance(vae, ImageVAEConfig):
+        return height, width  # pictures are shared out whole
     side = vae.space_factor
     split = Split.of_latents(height // side, width // side, degree)
     lines = split.sizes[0] * side
@@ -192,13 +205,15 @@ def part_size(vae: cost.VAE, height: int, width: int, degree: int) -> tuple[int,
 
 def halo_bytes(vae: cost.VAE, num_frames: int, height: int, width: int, degree: int) -> int:
     """Bytes that an inner rank sends to one of its neighbours while a clip is decoded."""
-    if not isinstance(vae, VAEConfig):
+    if isinstance(vae, ImageVAEConfig):
         return 0
     side, t = vae.space_factor, vae.latent_frames(num_frames)
     split = Split.of_latents(height // side, width // side, degree)
     if split.num_active < 2:
         return 0
     cells = (width if split.dim == ROWS else height) // side
+    if isinstance(vae, WanVAEConfig):
+        return wan_halo_bytes(vae, t, cells)
     fast, half, slow = vae.widths
     inner = side // vae.pixel_shuffle
     coarse = t * (vae.latent_channels + 2 * vae.decoder_blocks[0] * slow)

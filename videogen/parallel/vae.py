@@ -27,7 +27,8 @@ from videogen.parallel.vae_split import ROWS, Split
 PerPixel = Callable[[Tensor], Tensor]
 
 
-def _unchanged(frames: Tensor) -> Tensor:
+def unchanged(frames: Tensor) -> Tensor:
+    """Frames as they are."""
     return frames
 
 
@@ -110,7 +111,7 @@ class ShardedVAE(VideoVAE):
         return split
 
 
-def parallelize_vae(vae: VideoVAE, peers: Peers, finish: PerPixel = _unchanged) -> ShardedVAE:
+def parallelize_vae(vae: VideoVAE, peers: Peers, finish: PerPixel = unchanged) -> ShardedVAE:
     """Share the work of a VAE among ranks; `vae` itself stays as it is, weights are shared.
 
     Args:

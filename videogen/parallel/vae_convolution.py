@@ -7,13 +7,14 @@ their own instead of padding with zeros computes its part of the whole exactly.
 from __future__ import annotations
 
 import copy
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videogen.models.causal_conv import CausalConv3d, StreamCache
-from videogen.models.vae import VideoVAE
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class Halo(Protocol):
@@ -54,7 +55,7 @@ class HaloConv3d(CausalConv3d):
         return x.new_empty(shape)
 
 
-def share_weights(vae: VideoVAE) -> VideoVAE:
+def share_weights(vae: AnyModule) -> AnyModule:
     """A second VAE with the same parameters in memory, whose layers can be altered freely."""
     return copy.deepcopy(vae, {id(parameter): parameter for parameter in vae.parameters()})
 

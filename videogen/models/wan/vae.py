@@ -122,9 +122,7 @@ class WanVAE(nn.Module):
                 f"frames: got {frames.shape[2]}, expected {factor}n+1. Fix: repeat the last one."
             )
         cache: StreamCache = {}
-        first, rest = frames[:, :, :1], frames[:, :, 1:]
-        chunks = [first, *(rest.split(factor, dim=2) if rest.shape[2] else ())]
-        moments = torch.cat([self.encoder(chunk, cache) for chunk in chunks], dim=2)
+        moments = torch.cat([self.encoder(x, cache) for x in chunks_of(frames, factor)], dim=2)
         mean, log_variance = self.quant_conv(moments).chunk(2, dim=1)
         return mean, log_variance.clamp(-30.0, 20.0)
 
@@ -153,3 +151,9 @@ class WanVAE(nn.Module):
         for chunk in chunks:
             for latent in chunk.split(1, dim=2):
                 yield self.decoder(self.post_quant_conv(latent), cache).clamp(-1.0, 1.0)
+
+
+def chunks_of(frames: Tensor, time_factor: int) -> list[Tensor]:
+    """Frames `b c t h w` as the encoder takes them: the first alone, then `time_factor` each."""
+    first, rest = frames[:, :, :1], frames[:, :, 1:]
+    return [first, *(rest.split(time_factor, dim=2) if rest.shape[2] else ())]

@@ -72,9 +72,13 @@ class FrameAttention(nn.Module):
         b, _, _, h, _ = x.shape
         frames = rearrange(x, "b c t h w -> (b t) c h w")
         qkv = rearrange(self.to_qkv(self.norm(frames)), "b c h w -> b 1 (h w) c")
-        mixed = attention(*qkv.chunk(3, dim=-1))
+        mixed = self.mixed(*qkv.chunk(3, dim=-1))
         out = self.proj(rearrange(mixed, "b 1 (h w) c -> b c h w", h=h))
         return x + rearrange(out, "(b t) c h w -> b c t h w", b=b)
+
+    def mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Values `(b t) 1 s c` as queries weigh them."""
+        return attention(q, k, v)
 
 
 class MiddleBlock(nn.Module):
@@ -99,13 +103,17 @@ class Downsample(nn.Module):
         self.time_conv = WanConv3d(channels, channels, ALONG_TIME, 2) if along_time else None
 
     def forward(self, x: Tensor, cache: StreamCache) -> Tensor:
-        x = _on_frames(self.resample[1], F.pad(x, (0, 1, 0, 1)))
+        x = _on_frames(self.resample[1], self.beside(x))
         if self.time_conv is None:
             return x
         if self.time_conv.name in cache:
             return self.time_conv(x, cache)
         cache[self.time_conv.name] = x.clone()
         return x
+
+    def beside(self, x: Tensor) -> Tensor:
+        """With the row and the column that follow the last ones: zeros."""
+        return F.pad(x, (0, 1, 0, 1))
 
 
 class Upsample(nn.Module):
