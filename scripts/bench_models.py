@@ -118,8 +118,9 @@ def wan_dit(args: argparse.Namespace) -> Case:
     from diffusers import WanTransformer3DModel
 
     on_gpu = args.device == "cuda"
-    t, h, w = (21, 60, 104) if on_gpu else (5, 30, 52)
-    fields = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30 if on_gpu else 1}
+    t, h, w = (21, 60, 104) if on_gpu else (3, 30, 52)
+    layers = args.layers or (30 if on_gpu else 3)
+    fields = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": layers}
     theirs: Any = filled(WanTransformer3DModel(**fields)).to(args.device, args.dtype)
     with on_meta():
         ours = WanTransformer(WanConfig(**fields))
@@ -135,7 +136,7 @@ def wan_dit(args: argparse.Namespace) -> Case:
     def run_theirs() -> Tensor:
         return torch.cat([theirs(x, step, prompt, return_dict=False)[0] for prompt in tokens])
 
-    size = f"width 1536, {fields['num_layers']} layers, {t * h * w // 4} tokens, two halves"
+    size = f"width 1536, {layers} layers, {t * h * w // 4} tokens, two halves"
     with torch.inference_mode():
         gflop = counted(run_theirs)
     return Case(size, lambda: torch.cat([ours(x, step, text) for text in texts]), run_theirs, gflop)
@@ -146,7 +147,7 @@ def latte_dit(args: argparse.Namespace) -> Case:
 
     on_gpu = args.device == "cuda"
     t, side = (16, 64) if on_gpu else (8, 32)
-    layers = 28 if on_gpu else 1
+    layers = args.layers or (28 if on_gpu else 2)
     published = LatteConfig(num_layers=layers, video_length=t)
     fields = {name: getattr(published, name) for name in LatteConfig.__dataclass_fields__}
     theirs: Any = filled(LatteTransformer3DModel(**fields)).to(args.device, args.dtype)
@@ -316,6 +317,7 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--pairs", type=int, default=5, help="2 or more")
+    parser.add_argument("--layers", type=int, help="of transformers, instead of the sizes' own")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -19,8 +19,9 @@ def misfits(expected: Shapes, found: Shapes) -> list[str]:
             f"{key} {tuple(found[key])} instead of {tuple(expected[key])}" for key in shapes
         ],
     }
-    return [f"{len(keys)} {kind} ({_listed(keys)})" for kind, keys in kinds.items() if keys]
+    return [f"{len(keys)} {kind} ({listed(keys)})" for kind, keys in kinds.items() if keys]
 
 
-def _listed(keys: Sequence[str]) -> str:
+def listed(keys: Sequence[str]) -> str:
+    """The first few of some names."""
     return ", ".join(keys[:MAX_NAMES_SHOWN]) + (", …" if len(keys) > MAX_NAMES_SHOWN else "")
