@@ -115,7 +115,7 @@ def stable_diffusion_3(folder: Path) -> str:
     diffusers.StableDiffusion3Pipeline(
         transformer=draw(transformer, 1),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=draw(diffusers.AutoencoderKL(**IMAGE_VAE, use_quant_conv=False), 2),
+        vae=draw(diffusers.AutoencoderKL(**IMAGE_VAE, shift_factor=0.06), 2),
         text_encoder=_clip("CLIPTextModelWithProjection", 5),
         tokenizer=clip_tokenizer(folder / "tokenizer"),
         text_encoder_2=_clip("CLIPTextModelWithProjection", 6),

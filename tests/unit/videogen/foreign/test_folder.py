@@ -77,11 +77,11 @@ def test_pickles_alone_are_refused(tmp_path: Path, name: str):
 
 
 def test_code_in_a_folder_is_never_run(tmp_path: Path):
-    with pytest.raises(ConfigError, match="_class_name.*never run"):
+    with pytest.raises(ConfigError, match=r"_class_name.*never run"):
         read_folder(make(tmp_path / "a", _class_name=["pipeline", "MyPipeline"]))
     root = make(tmp_path / "b", unet=["my_unet", "MyUNet"])
     (root / "unet/my_unet.py").write_text("raise SystemExit")
-    with pytest.raises(ConfigError, match="unet: got .*my_unet.*never run"):
+    with pytest.raises(ConfigError, match=r"unet: got .*my_unet.*never run"):
         read_folder(root)
     with pytest.raises(ConfigError, match="name of a folder"):
         read_folder(make(tmp_path / "c", **{"../unet": ["diffusers", "UNet2DConditionModel"]}))
