@@ -59,7 +59,8 @@ class WanVAEConfig:
         for values in (self.latents_mean, self.latents_std):
             if len(values) != self.z_dim:
                 raise ConfigError(
-                    f"latents_mean: got {len(values)} values of mean or std, expected {self.z_dim}."
+                    f"latents_mean: got {len(values)} values of mean or std, expected "
+                    f"{self.z_dim}. Fix: take config.json from the folder of the weights."
                 )
 
     @property
