@@ -213,6 +213,7 @@ class ClipRequest(_Sampling):
     A clip may have any number of frames. How one longer than the model's window is made:
     `extension` names the method, `chunk_frames` is the window (None: the model's), `context_frames`
     how many made frames the next ones are given, `context_noise` the noise on them (0 is none),
+    `context_guidance` the guidance scale of frames that go on from others (None: as any),
     `async_steps` how many steps a block of frames trails the one before, `anchor` how far each
     chunk is pulled to the colours of the first (0 is not at all). `prompts` tells what to show
     when; `prompt` is then the first of them. `image` and `video` are paths or s3:// addresses of
@@ -239,6 +240,7 @@ class ClipRequest(_Sampling):
     chunk_frames: NumFrames | None = None
     context_frames: ContextFrames | None = None
     context_noise: ContextNoise | None = None
+    context_guidance: GuidanceScale | None = None
     async_steps: AsyncSteps = 0
     anchor: Fraction = 0.0
     prompts: Schedule = ()
@@ -274,6 +276,7 @@ class SamplingDefaults(_Sampling):
     chunk_frames: NumFrames | None = None
     context_frames: ContextFrames | None = None
     context_noise: ContextNoise | None = None
+    context_guidance: GuidanceScale | None = None
     async_steps: AsyncSteps | None = None
     anchor: Fraction | None = None
 
@@ -468,6 +471,7 @@ LONG_CLIP_FIELDS = (
     "chunk_frames",
     "context_frames",
     "context_noise",
+    "context_guidance",
     "async_steps",
     "anchor",
     "prompts",

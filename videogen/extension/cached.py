@@ -82,7 +82,7 @@ def _write(
     for cache in caches.values():
         cache.is_writing = True
     sampler.conditioned_on(sampler.prompts.at(last), cache=caches["positive"])(noisy, sigma)
-    if sampler.request.guidance_scale != 1:
+    if {sampler.request.guidance_scale, sampler.request.context_guidance} - {1, None}:
         sampler.avoiding(cache=caches["negative"])(noisy, sigma)
 
 

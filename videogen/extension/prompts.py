@@ -55,6 +55,11 @@ class PromptSchedule:
             covered = covered + rows[-1]
         return torch.stack(rows[::-1])
 
+    def is_steady(self, first: int, count: int) -> bool:
+        """Whether some latent frames show what the one before them was to show."""
+        weights = self.weights(max(0, first - 1), count + min(first, 1))
+        return torch.equal(weights, weights[:, :1].expand_as(weights))
+
     def at(self, latent: int) -> str:
         """The prompt that says most in a latent frame."""
         return self.prompts[int(self.weights(latent, 1)[:, 0].argmax())]

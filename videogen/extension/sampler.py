@@ -133,11 +133,19 @@ class LatentSampler:
                 lambda prompt: wrap(self.conditioned_on(prompt, **positive)), first, count
             ),
             wrap(self.avoiding(**negative)),
-            request.guidance_scale,
+            self.guidance_scale(first, count),
             rescale=request.guidance_rescale,
             sigma_range=interval_sigmas(self.sigmas, request.guidance_interval),
             halves=self.halves,
         )
+
+    def guidance_scale(self, first: int, count: int) -> float:
+        """Less for frames that go on from others, which say what to show, than for a new prompt."""
+        request = self.request
+        goes_on = first > 0 and self.prompts.is_steady(first, count)
+        if request.context_guidance is None or not goes_on:
+            return request.guidance_scale
+        return request.context_guidance
 
     def conditioned_on(self, prompt: str, **given: Any) -> Denoiser:
         """The denoiser of one prompt; `given` goes to the model beside the text."""

@@ -33,6 +33,7 @@ NUMBER_FIELDS = frozenset(
         "eta",
         "duration_s",
         "context_noise",
+        "context_guidance",
         "anchor",
     }
 )

@@ -154,6 +154,21 @@ def test_a_cached_clip_goes_on_from_a_saved_state(causal: VideoGenerator) -> Non
     assert len(sizes) == 1  # what is kept does not grow
 
 
+@pytest.mark.parametrize("extension", ["overlap", "cached"])
+def test_frames_that_go_on_from_others_have_a_guidance_of_their_own(
+    causal: VideoGenerator, extension: str
+) -> None:
+    fields = {**SMALL, "num_frames": 33, "extension": extension}
+    plain = causal.denoise(causal.resolve(**fields))
+    same = causal.resolve(**fields, context_guidance=causal.resolve(**fields).guidance_scale)
+    assert torch.equal(causal.denoise(same), plain)
+    other = causal.denoise(causal.resolve(**fields, context_guidance=1.0))
+    first = causal.resolve(**fields)
+    window = next(iter(causal.stream(first))).latents.shape[1]
+    assert torch.equal(other[:, :window], plain[:, :window])
+    assert not torch.equal(other[:, window:], plain[:, window:])
+
+
 def test_a_cached_clip_sees_what_was_before(causal: VideoGenerator) -> None:
     fields = {"num_frames": 33, "extension": "cached", "guidance_scale": 1.0}
     request = causal.resolve(**SMALL, **fields)

@@ -52,3 +52,12 @@ def test_estimates_are_blended_frame_by_frame() -> None:
     calls.clear()
     plan.denoiser(conditioned_on, 0, 4)(x, torch.tensor(0.5))
     assert calls == ["a"]
+
+
+def test_frames_are_steady_unless_another_prompt_begins() -> None:
+    plan = schedule(0.0, 4.0)
+    assert plan.is_steady(0, 6)
+    assert not plan.is_steady(5, 4)
+    # Latent frame 9 is the last that still blends the two.
+    assert not plan.is_steady(10, 4) and plan.is_steady(11, 4)
+    assert schedule(0.0).is_steady(3, 5)
