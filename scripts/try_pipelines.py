@@ -118,7 +118,7 @@ def try_kind(kind: str, root: Path) -> tuple[str, bool]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Tiny pipelines through the real program.")
     parser.add_argument("--kind", action="append", choices=list(KINDS))
     parser.add_argument("--keep", type=Path, help="leave everything in this folder")
     chosen = parser.parse_args()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from videogen.errors import ConfigError, MissingDependencyError, WeightsError
 from videogen.foreign.address import INDEX
+from videogen.foreign.reports import INVENTED, kept_reports
 from videogen.models.pretrained import import_transformers, quiet
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def load_pipeline(folder: PipelineFolder, dtype: torch.dtype, given: Mapping[str
     """
     kind = pipeline_class(folder)
     try:
-        with _quiet():
+        with _quiet() as messages:
             pipeline = kind.from_pretrained(
                 str(folder.path),
                 torch_dtype=dtype,
@@ -98,21 +99,31 @@ def load_pipeline(folder: PipelineFolder, dtype: torch.dtype, given: Mapping[str
             f"{folder.path}: {folder.pipeline} cannot be loaded: {type(error).__name__}: {error}. "
             "Fix: copy or download the whole folder, or install what the message names."
         ) from error
+    invented = [message for message in messages if INVENTED in message]
+    if invented:
+        raise WeightsError(
+            f"{folder.path}: got files without weights that their configuration asks for: "
+            f"{invented[0].strip()}. Fix: use the weights and the configuration of one model."
+        )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars while loading: what matters is raised as an error."""
+def _quiet() -> Iterator[list[str]]:
+    """No progress bars while loading; yields the warnings, which are not printed."""
     logging = import_diffusers().utils.logging
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        with quiet(import_transformers()), warnings.catch_warnings():
+        with (
+            quiet(import_transformers()),
+            warnings.catch_warnings(),
+            kept_reports() as messages,
+        ):
             # The argument is called so in all versions that are understood.
             warnings.filterwarnings("ignore", message=".*torch_dtype.*")
-            yield
+            yield messages
     finally:
         if was_on:
             logging.enable_progress_bar()

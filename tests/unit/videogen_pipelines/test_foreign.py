@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
 from tests.tiny_foreign import KINDS, ROW
 from videogen.errors import ConfigError, WeightsError
@@ -196,6 +197,15 @@ def test_other_files_are_another_model(written: Written, tmp_path: Path):
     content[-1] ^= 1
     weights.write_bytes(content)
     assert LoadedModel.read(f"diffusers:{copy}").spec.digest != before.spec.digest
+    for part in ("unet/diffusion_pytorch_model", "text_encoder/model"):
+        path = copy / f"{part}.safetensors"
+        whole = path.read_bytes()
+        tensors = load_file(path)
+        tensors.popitem()
+        save_file(tensors, path, metadata={"format": "pt"})
+        with pytest.raises(WeightsError, match="without weights that their configuration"):
+            load_generator(f"diffusers:{copy}", "cpu")
+        path.write_bytes(whole)
     config = copy / "unet/config.json"
     config.write_text(config.read_text().replace('"CrossAttnUpBlock2D"', '"NoSuchBlock"'))
     with pytest.raises(WeightsError, match=r"cannot be loaded: .*NoSuchBlock"):
