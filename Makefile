@@ -40,9 +40,9 @@ demo: setup ## make clips from examples/prompts.jsonl, score them, and look at t
 	$(BIN)/videogen show $(OUT)
 	$(BIN)/videogen report $(OUT)
 
-# Three parts, the next one also if one fails. Tests that start Ray wait more than they compute, so
-# three of them share two cores; a browser, and what measures how soon something happens, wants
-# the machine for itself. Status 5 says that nothing was chosen from a part.
+# Three parts, the next one also if one fails: what needs no Ray; what starts Ray, which waits for
+# most of its time; and what drives a browser or measures how soon something happens, for which the
+# machine must do nothing else. Status 5 says that nothing was chosen from a part.
 test: setup ## run the tests (PYTEST_ARGS="-k storage" to choose)
 	@worst=5; \
 	run() { \
@@ -50,7 +50,7 @@ test: setup ## run the tests (PYTEST_ARGS="-k storage" to choose)
 		if test $$status != 5 && { test $$worst = 5 || test $$worst = 0; }; then worst=$$status; fi; \
 	}; \
 	run -m "$(TESTS) and not ($(WAITING) or $(ALONE))" -n 2 --dist loadfile; \
-	run -m "$(TESTS) and $(WAITING) and not ($(ALONE))" -n 3 --dist loadfile $(NONE_WAITS); \
+	run -m "$(TESTS) and $(WAITING) and not ($(ALONE))" -n 2 --dist loadfile $(NONE_WAITS); \
 	run -m "$(TESTS) and ($(ALONE))" $(NONE_WAITS); \
 	exit $$worst
 

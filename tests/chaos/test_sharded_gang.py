@@ -14,7 +14,13 @@ import pytest
 
 from tests.conftest import SOURCE_ROOTS
 
-pytestmark = [pytest.mark.chaos, pytest.mark.cluster, pytest.mark.timeout(400)]
+# Four ranks, and seconds that are measured.
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.cluster,
+    pytest.mark.alone,
+    pytest.mark.timeout(400),
+]
 
 STEPS = 60
 HANG_TIMEOUT_S = 5

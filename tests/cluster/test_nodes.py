@@ -16,7 +16,13 @@ import pytest
 
 from tests.chaos.ray_nodes import RayNodes
 
-pytestmark = [pytest.mark.cluster, pytest.mark.chaos, pytest.mark.timeout(240)]
+# Ranks are to be ready, lost or replaced while a run goes on: its length is chosen for that.
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.chaos,
+    pytest.mark.alone,
+    pytest.mark.timeout(240),
+]
 
 ROOT = Path(__file__).parents[2]
 SECOND = {"steps": 10, "step_s": 0.1}  # an item that takes a second
@@ -91,7 +97,6 @@ def expect_nothing_left(nodes: RayNodes, timeout_s: float = 30.0) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.alone
 def test_a_rank_that_dies_is_noticed_within_a_second_and_replaced(
     start: Callable[..., ToyRun], nodes: RayNodes
 ):
