@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from videogen_cluster.failures import ErrorClass
 from videogen_cluster.listener import Listener
 from videogen_cluster.scheduler import Completed, DeadLettered
 from videogen_cluster.workload import Workload
@@ -28,18 +29,16 @@ class StageListener(Listener):
     done: int = 0
     interrupted: bool = False
     failures: dict[str, str] = field(default_factory=dict)
-    totals: dict[str, float] = field(default_factory=dict)
-    """Sums of the numbers in the records."""
+    classes: dict[str, ErrorClass] = field(default_factory=dict)
+    """Of the failures."""
 
     def completed(self, decision: Completed) -> None:
         self.done += 1
-        for name, value in decision.record.items():
-            if isinstance(value, int | float):
-                self.totals[name] = self.totals.get(name, 0) + value
 
     def dead_lettered(self, decision: DeadLettered) -> None:
         failure = decision.failure
         self.failures[decision.item_id] = redact(f"{failure.error_class}: {failure.message}")
+        self.classes[decision.item_id] = failure.error_class
 
 
 @dataclass(frozen=True)

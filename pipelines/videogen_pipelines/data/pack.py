@@ -18,11 +18,12 @@ from rich.console import Console
 
 from videogen.errors import ConfigError
 from videogen.storage import Storage, open_storage
+from videogen_cluster.failures import ErrorClass
 from videogen_cluster.workload import Workload
 from videogen_pipelines.config import GangSection, RunConfig, load_run_config
 from videogen_pipelines.data.captions import CaptionIndex
 from videogen_pipelines.data.duplicates import Originals
-from videogen_pipelines.data.engine import Engine, Stage, run_stage, work_on_ray
+from videogen_pipelines.data.engine import Engine, Stage, StageListener, run_stage, work_on_ray
 from videogen_pipelines.data.pack_workload import PackingTask, PackWorkload
 from videogen_pipelines.data.records import ClipRecord, SourceRecord
 from videogen_pipelines.data.report import DroppedClip, PackReport, write_report
@@ -44,6 +45,14 @@ from videogen_pipelines.evaluation.sources import Source, open_source
 PACK_KEY = "pack.json"
 LOCK = ".lock-pack"
 State = Literal["complete", "some_failed", "interrupted"]
+_OF_THE_VIDEO = {
+    ErrorClass.RANK_DEATH,
+    ErrorClass.HANG,
+    ErrorClass.OUT_OF_MEMORY,
+    ErrorClass.ENCODE,
+    ErrorClass.UNEXPECTED,
+}
+"""Failures that say something about the video: its decoder crashes, or never ends."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +146,12 @@ def pack(
         looked_at = job.store.listed()
         waiting = [name for name in versions if name not in looked_at]
         first = _look(job, stage, waiting, len(versions) - len(waiting))
-        if first.interrupted or first.failures:
-            state = "interrupted" if first.interrupted else "some_failed"
+        failures = _without_given_up(job, first, dict(waiting))
+        if first.interrupted or failures:
+            state = _state(first.interrupted, failures)
             return PackReport(
                 state, job.out.uri, len(versions), elapsed_s=time.monotonic() - started,
-                failures=first.failures,
+                failures=failures,
             )  # fmt: skip
         dropped = _plan(job, versions)
         planned = [shard for each in read_rounds(job.out) for shard in each.shards]
@@ -162,12 +172,28 @@ def pack(
     return report
 
 
-def _look(job: PackJob, stage: Stage, waiting: list[tuple[str, str]], done: int) -> Any:
+def _look(job: PackJob, stage: Stage, waiting: list[tuple[str, str]], done: int) -> StageListener:
     task = PackingTask(job.source.storage.uri, job.out.uri, job.settings)
     return run_stage(stage, PackWorkload(task), job.items(waiting), len(waiting), done, "videos")
 
 
-def _shard(job: PackJob, stage: Stage, planned: list[PlannedShard]) -> Any:
+def _without_given_up(
+    job: PackJob, heard: StageListener, versions: Mapping[str, str]
+) -> dict[str, str]:
+    """Drop by name the videos that no attempt got through; returns the other failures."""
+    others: dict[str, str] = {}
+    for name, why in heard.failures.items():
+        if heard.classes[name] not in _OF_THE_VIDEO:
+            others[name] = why
+            continue
+        (clip,) = job.source.clips([name])
+        dropped = f"failed: {why}"
+        record = SourceRecord(id=name, key=clip.key, version=versions[name], dropped=dropped)
+        job.store.commit(record)
+    return others
+
+
+def _shard(job: PackJob, stage: Stage, planned: list[PlannedShard]) -> StageListener:
     stored = set(job.out.list(INDEX_PREFIX))
     waiting = [shard for shard in planned if shard.index_key not in stored]
     items = ((shard.name, {"shard": shard.model_dump(mode="json")}) for shard in waiting)

@@ -15,6 +15,8 @@ from rich.console import Console
 from tests.unit.videogen_pipelines.data.conftest import InProcess, save_scene, scene
 from videogen.errors import ConfigError
 from videogen.media import read_video, write_video
+from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.scheduler import DeadLettered
 from videogen_pipelines.data.pack import PackJob, pack
 from videogen_pipelines.data.report import DROPPED_KEY, PackReport
 from videogen_pipelines.data.settings import PackSettings
@@ -194,6 +196,31 @@ def test_a_video_that_changed_since_is_named(videos: Path, tmp_path: Path):
     ((name, why),) = report.failures.items()
     assert name == "48x48x9/clips-000-000000"
     assert "v3.mp4: got a file that has changed" in why
+
+
+def test_a_video_that_nobody_gets_through_is_dropped_and_one_out_of_reach_is_not(
+    videos: Path, tmp_path: Path
+):
+    class Failing(InProcess):
+        reason = ErrorClass.RANK_DEATH
+
+        def __call__(self, workload: Any, config: Any, items: Any, *rest: Any) -> bool:
+            listener, _ = rest
+            waiting = list(items)
+            good = [item for item in waiting if item[0] != "v1"]
+            if len(good) < len(waiting):
+                failure = Failure(self.reason, "no")
+                listener.dead_lettered(DeadLettered("v1", 3, failure))
+            return super().__call__(workload, config, good, listener, len(good))
+
+    engine = Failing()
+    engine.reason = ErrorClass.STORAGE
+    away = run(videos, tmp_path / "out", engine)
+    assert (away.state, away.failures) == ("some_failed", {"v1": "storage: no"})
+    assert not list((tmp_path / "out").rglob("*.tar"))
+    given_up = run(videos, tmp_path / "out", Failing())
+    assert (given_up.state, given_up.clips) == ("complete", 3)
+    assert dropped(tmp_path / "out") == {"v1.mp4": "failed: rank_death: no"}
 
 
 def test_other_options_need_another_output(videos: Path, tmp_path: Path):
