@@ -6,8 +6,10 @@ denoised by itself, so what else runs, and in what order, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,15 @@ from videogen.extension.sampler import LatentSampler, OnStep, Spread, in_turn
 from videogen.extension.start import check_frames, check_no_start, usable_start
 from videogen.extension.state import Chunk, StreamState
 from videogen.extension.stream import rebuild_cache, stream_chunks
+from videogen.models.accelerate import accelerate
 from videogen.models.causal_conv import StreamCache
+from videogen.models.compiling import compile_blocks
 from videogen.models.protocol import StartsFromPicture, StreamingVAE, VideoModel
 from videogen.models.published_spec import PublishedSpec
 from videogen.models.text import WordEncoder
 from videogen.models.vae import VideoVAE, to_bytes
+from videogen.models.variant import AS_IT_IS, AT_HOME, Residence, Variant
+from videogen.models.visits import Visitor
 from videogen.parallel.vae_tiles import tile_vae
 from videogen.requests import ClipRequest, make_request
 from videogen.seeds import request_id_from_content, seed_from_id
@@ -37,13 +43,29 @@ from videogen.seeds import request_id_from_content, seed_from_id
 class VideoGenerator:
     """A loaded model that makes clips. Build it with `videogen.load`."""
 
-    def __init__(self, model: VideoModel, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: VideoModel,
+        device: torch.device,
+        variant: Variant = AS_IT_IS,
+        residence: Residence = AT_HOME,
+    ) -> None:
         self.model = model
+        self.variant, self.residence = variant, residence
+        self._vae_visits: Callable[[], AbstractContextManager[None]] = nullcontext
+        if "vae" in residence.offload:
+            self._vae_visits = Visitor(model.vae, device).visit  # pyright: ignore[reportArgumentType]
+        self._is_ready = False
         self.spec = model.spec
         self.device = device
         self.halves: Halves = one_by_one
         self.spread: Spread = in_turn
         self.defaults = sampling_defaults(model.spec.name, model.spec.sampling)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of everything that decides what the model makes, its variant included."""
+        return self.variant.digest(self.spec.digest)
 
     def __call__(self, prompt: str, **fields: Any) -> Clip:
         """Make one clip.
@@ -122,13 +144,31 @@ class VideoGenerator:
             InvalidRequestError: the state is that of another clip, or start does not fit.
             NonFiniteError: latents hold NaN or infinity.
         """
-        sampler = LatentSampler(self.model, request, self.device, self.halves, self.spread)
+        self._get_ready()
+        sampler = LatentSampler(
+            self.model,
+            request,
+            self.device,
+            self.halves,
+            self.spread,
+            step_cache=self.variant.cache,
+        )
         known = None
         if isinstance(self.spec, PublishedSpec) and self.spec.takes_image:
             sampler = self._with_picture(sampler, request, state, start)
         elif state is None:
             known = self._encode_start(request, start)
         return stream_chunks(sampler, state, on_step, known)
+
+    def _get_ready(self) -> None:
+        """Have the transformer suit the machine, once all that alters its weights is done."""
+        if self._is_ready:
+            return
+        self._is_ready = True
+        if self.residence.compile is not None:
+            compile_blocks(self.model.dit, self.residence.compile)
+        else:
+            accelerate(self.model.dit)
 
     def decode_chunk(
         self, chunk: Chunk, cache: StreamCache, num_tiles: int = 1
@@ -164,7 +204,8 @@ class VideoGenerator:
         if PICTURE in state.tensors:
             return {}  # the next chunk is decoded by itself
         latents = self._restored(state.tail)
-        return rebuild_cache(self._vae(num_tiles), latents)
+        with self._vae_visits():
+            return rebuild_cache(self._vae(num_tiles), latents)
 
     def decode(self, latents: Tensor, num_tiles: int = 1) -> Iterator[np.ndarray]:
         """Stream frames of normalised latents `c t h w`.
@@ -180,13 +221,14 @@ class VideoGenerator:
         yield from self._decode(latents, {}, num_tiles)
 
     def _decode(self, latents: Tensor, cache: StreamCache, num_tiles: int) -> Iterator[np.ndarray]:
-        frames = self._vae(num_tiles).decode_stream([self._restored(latents)], cache)
-        while True:
-            with torch.inference_mode():
-                chunk = next(frames, None)
-            if chunk is None:
-                return
-            yield to_uint8(chunk[0])
+        with self._vae_visits():
+            frames = self._vae(num_tiles).decode_stream([self._restored(latents)], cache)
+            while True:
+                with torch.inference_mode():
+                    chunk = next(frames, None)
+                if chunk is None:
+                    return
+                yield to_uint8(chunk[0])
 
     def _vae(self, num_tiles: int) -> StreamingVAE:
         vae = self.model.vae
@@ -197,7 +239,12 @@ class VideoGenerator:
     @torch.inference_mode()
     def _restored(self, latents: Tensor) -> Tensor:
         """Normalised latents `c t h w` as the VAE takes them, `b c t h w`."""
-        return self.model.denormalise(latents[None].to(self.device))
+        return self._as_vae(self.model.denormalise(latents[None].to(self.device)))
+
+    def _as_vae(self, x: Tensor) -> Tensor:
+        """In the precision of the VAE, where that was chosen."""
+        chosen = self.variant.vae_dtype
+        return x if chosen is None else x.to(getattr(torch, chosen))
 
     @torch.inference_mode()
     def _with_picture(
@@ -218,7 +265,8 @@ class VideoGenerator:
         if plan.method == "chained":
             return replace(sampler, picture=start[-1])
         assert isinstance(model, StartsFromPicture), "its description says so"
-        told = model.told_of(start[-1], self.spec.vae.frames(plan.num_latents))
+        with self._vae_visits():
+            told = model.told_of(start[-1], self.spec.vae.frames(plan.num_latents))
         return replace(sampler, given=told)
 
     @torch.inference_mode()
@@ -228,8 +276,9 @@ class VideoGenerator:
             check_no_start(request)
             return None
         frames = usable_start(plan_clip(self.spec, request), request, start, self.spec.vae)
-        latents = self.model.vae.encode(frames[None].to(self.device))
-        return self.model.normalise(latents)[0].float()
+        with self._vae_visits():
+            latents = self.model.vae.encode(self._as_vae(frames[None].to(self.device)))
+        return self.model.normalise(latents.float())[0]
 
     def warnings(self, request: ClipRequest) -> list[str]:
         """What a person should know about a request that is legal but may disappoint."""

@@ -10,8 +10,10 @@ from videogen.errors import ConfigError
 from videogen.foreign.address import is_foreign
 from videogen.foreign.generator import load_foreign
 from videogen.generator import VideoGenerator
+from videogen.models.alter import alter, check_text_dtype, check_unaltered
 from videogen.models.attention import check_backend
 from videogen.models.published import is_published, load_published
+from videogen.models.variant import AS_IT_IS, AT_HOME, Residence, Variant
 from videogen.models.weights import load_model
 
 
@@ -25,6 +27,8 @@ def load_generator(
     decoder: str | None = None,
     cpu_offload: bool = False,
     vae_tiling: bool = False,
+    variant: Variant = AS_IT_IS,
+    residence: Residence = AT_HOME,
 ) -> VideoGenerator:
     """Load a model folder and get it ready to generate.
 
@@ -37,6 +41,8 @@ def load_generator(
         dit_device: where the DiT is loaded to, if elsewhere: "cpu" for weights to be divided.
         decoder: of published models with several, the folder of the one to decode with.
         cpu_offload, vae_tiling: of pipelines of diffusers, see `Cascade.load`.
+        variant: adapters, step caching, and the precision of other parts than the DiT.
+        residence: what visits the device, what is kept from run to run, what is compiled.
 
     Raises:
         WeightsError: the folder is missing, incomplete or altered.
@@ -46,6 +52,7 @@ def load_generator(
     where = _device(device)
     what = _dtype(dtype, where)
     if is_foreign(model):
+        check_unaltered(str(model), variant, residence)
         options = {"cpu_offload": cpu_offload, "vae_tiling": vae_tiling}
         return load_foreign(str(model), where, what, attention=attention, **options)
     if cpu_offload or vae_tiling:
@@ -59,11 +66,14 @@ def load_generator(
     check_backend(backend, where, what)
     folder = Path(model).expanduser()
     if is_published(folder):
-        loaded = load_published(folder, where, what, dit_device, decoder)
+        reads = None if variant.text_dtype is None else getattr(torch, variant.text_dtype)
+        loaded = load_published(folder, where, what, dit_device, decoder, reads)
     else:
+        check_text_dtype(variant)
         loaded = load_model(model, where, what, dit_device)
     loaded.dit.set_attention_backend(backend)
-    return VideoGenerator(loaded, where)
+    altered = alter(loaded, variant, residence, where, folder)
+    return VideoGenerator(altered, where, variant, residence)
 
 
 def _device(name: str) -> torch.device:

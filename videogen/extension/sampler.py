@@ -22,7 +22,9 @@ from videogen.extension.prompts import PromptSchedule
 from videogen.extension.schedule import schedule_of
 from videogen.models.protocol import VideoModel
 from videogen.models.published_spec import PublishedSpec
+from videogen.models.step_cache import StepMemory, remembering
 from videogen.models.text import TextEmbedding, encode_pair
+from videogen.models.variant import StepCache
 from videogen.requests import ClipRequest
 from videogen.seeds import frame_noise
 
@@ -48,6 +50,8 @@ class LatentSampler:
     spread: Spread = in_turn
     given: Mapping[str, Any] = field(default_factory=dict)
     """What the model is given beside the text, whatever is denoised."""
+    step_cache: StepCache | None = None
+    """How work of earlier steps is used again, of a model that it is installed in."""
     picture: np.ndarray | None = None
     """What a clip of chained chunks starts from, uint8 `h w c`."""
 
@@ -159,7 +163,14 @@ class LatentSampler:
 
     def _told(self, text: TextEmbedding, **given: Any) -> Denoiser:
         told = {"text": text, **self.given, **given}
-        return as_denoiser(self.model.dit, self.path, self.schedule.prediction, **told)
+        return as_denoiser(self._remembered(), self.path, self.schedule.prediction, **told)
+
+    def _remembered(self) -> Callable[..., Tensor]:
+        """The transformer; with step caching, with a memory of its own."""
+        if self.step_cache is None:
+            return self.model.dit
+        steps = self.request.num_inference_steps * (2 if self.request.sampler == "heun" else 1)
+        return remembering(self.model.dit, StepMemory(self.step_cache, steps))
 
     def noise(self, purpose: str, first: int, count: int) -> Tensor:
         """Standard normal noise `b c t h w`, b = 1, of latent frames, as the model takes it."""

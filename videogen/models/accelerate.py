@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from videogen.models.packed import PackedLinear
 
@@ -42,6 +42,7 @@ def _is_packable(layer: nn.Linear) -> bool:
     weight = layer.weight
     return (
         type(layer) is nn.Linear
+        and type(weight.detach()) is Tensor  # and no share of weights that are divided
         and weight.device.type == "cpu"
         and weight.dtype == torch.float32
         and not weight.requires_grad

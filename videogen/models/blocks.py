@@ -90,6 +90,8 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Tokens `b t s d` attend to text `b l d`."""
 
+    attends_to_text = True
+
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.num_heads = config.num_heads

@@ -45,6 +45,10 @@ class Layout:
         """All patches `b t s c`, given those worked on."""
         return patches
 
+    def total(self, sums: Tensor) -> Tensor:
+        """Sums `k` over all tokens, given those over the tokens worked on."""
+        return sums
+
 
 @runtime_checkable
 class TokenAttention(Protocol):

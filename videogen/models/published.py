@@ -78,6 +78,7 @@ def load_published(
     dtype: torch.dtype | None = None,
     dit_device: str | torch.device | None = None,
     decoder: str | None = None,
+    text_dtype: torch.dtype | None = None,
 ) -> PublishedModel:
     """Load a folder in the diffusers layout.
 
@@ -85,6 +86,7 @@ def load_published(
         dtype: of what may be in half precision; None is float32.
         dit_device: where the transformer is loaded to, if elsewhere.
         decoder: see `read_published_spec`.
+        text_dtype: of the text encoder, if another one.
 
     Raises:
         WeightsError: a file is missing, truncated, a pickle, or its keys or shapes do not fit.
@@ -99,6 +101,7 @@ def load_published(
     spec = read_published_spec(folder, decoder)
     check_published(spec)
     what = dtype or torch.float32
+    apart: dict[str, Any] = {"dit_device": dit_device, "text_dtype": text_dtype}
     if isinstance(spec, LatteSpec):
-        return load_latte(folder, device, what, spec.vae_folder, dit_device=dit_device)
-    return load_wan(folder, device, what, dit_device=dit_device)
+        return load_latte(folder, device, what, spec.vae_folder, **apart)
+    return load_wan(folder, device, what, **apart)

@@ -48,6 +48,8 @@ class Prompts:
     """The prompts told last; used while nothing is trained, else each is computed anew."""
 
     def __init__(self) -> None:
+        self.keeps = True
+        """Whether keys and values are kept; they are kept in a dictionary."""
         self._last: OrderedDict[int, tuple[TextEmbedding, Told]] = OrderedDict()
 
     def tell(self, text: TextEmbedding, project: Callable[[Tensor], Tensor], folds: bool) -> Told:
@@ -62,7 +64,7 @@ class Prompts:
         key = id(text.tokens)
         if key not in self._last:  # the entry keeps the tokens alive, so ids stay unique
             tokens, counts = folded(text) if folds else (text.tokens, None)
-            self._last[key] = text, Told(project(tokens), counts, keeps=True)
+            self._last[key] = text, Told(project(tokens), counts, self.keeps)
         self._last.move_to_end(key)
         while len(self._last) > PROMPTS_KEPT:
             self._last.popitem(last=False)

@@ -17,6 +17,8 @@ from videogen.errors import ConfigError, WeightsError
 LORA_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors", "lora.safetensors")
 """What diffusers, PEFT and this package call the file in a folder."""
 Precision = Literal["float32", "bfloat16", "float16"]
+Compile = Literal["blocks", "cuda_graphs"]
+Part = Literal["text", "vae"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,22 @@ class Variant:
         if not said:
             return base
         return hashlib.sha256(json.dumps([base, said], sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Residence:
+    """How a model is held and run; none of it changes what it makes but by rounding."""
+
+    offload: tuple[Part, ...] = ()
+    """Parts that live in the memory of the CPU and visit the device while they are used."""
+    text_cache: Path | None = None
+    """A folder that keeps embeddings of prompts from run to run."""
+    compile: Compile | None = None
+    """Compile the transformer's blocks; see `videogen.models.compiling`."""
+
+
+AS_IT_IS = Variant()
+AT_HOME = Residence()
 
 
 def lora_weights(path: Path) -> Path:

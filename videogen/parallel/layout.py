@@ -102,6 +102,11 @@ class ShardedLayout(Layout):
         """All patches `b t s c`, on every rank."""
         return self.seq.all_gather(patches, self.cut, "gather")
 
+    def total(self, sums: Tensor) -> Tensor:
+        """Sums `k` over the tokens of all ranks, the same to the last bit on each."""
+        rows = self.seq.all_gather(sums[None], (0, (1,) * self.seq.size), "total")
+        return rows.sum(0)
+
     def cross(self, x: Tensor) -> Tensor:
         """Make tokens whole along the dim that is cut, by cutting the other one."""
         return self.seq.all_to_all(x, self.crossed_cut, self.cut, "switch")

@@ -55,6 +55,8 @@ class LatteSelfAttention(_Attention):
 class LatteCrossAttention(_Attention):
     """Tokens `b t s d` attend to text."""
 
+    attends_to_text = True
+
     def forward(self, x: Tensor, text: Told, text_mask: Tensor | None) -> Tensor:
         """Attend to text where `text_mask`, bool `b l`, is True; everywhere without."""
         t, s = x.shape[1:3]

@@ -42,6 +42,7 @@ def load_latte(
     vae: Decoder = "vae",
     *,
     dit_device: str | torch.device | None = None,
+    text_dtype: torch.dtype | None = None,
 ) -> LatteModel:
     """Load a Latte folder in the diffusers layout.
 
@@ -49,6 +50,7 @@ def load_latte(
         dtype: of transformer and text encoder; the VAE is in float32.
         vae: see `read_latte_spec`.
         dit_device: where the transformer is loaded to, if elsewhere.
+        text_dtype: of the text encoder, if another one.
 
     Raises:
         WeightsError: a file is missing, truncated, a pickle, or its keys or shapes do not fit.
@@ -60,5 +62,6 @@ def load_latte(
     place = device if dit_device is None else dit_device
     load_component(dit, spec.folder / "transformer", place, dtype)
     load_component(decoder, spec.folder / vae, device, rename=current_name)
-    encoder = load_text_encoder(spec.text, spec.folder, device, dtype, clean=clean_prompt)
+    reads = text_dtype or dtype
+    encoder = load_text_encoder(spec.text, spec.folder, device, reads, clean=clean_prompt)
     return LatteModel(spec=spec, dit=dit, vae=decoder, text=LatteText(encoder))
