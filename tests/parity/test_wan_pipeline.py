@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -133,10 +131,7 @@ def test_two_experts(tmp_path: Path):
 
 
 @pytest.mark.parametrize("ends", [1, 2])
-def test_image_to_video(tmp_path: Path, monkeypatch, ends):
-    # The reference calls it without looking whether it is installed; it mends broken Unicode.
-    module = importlib.import_module(diffusers.WanImageToVideoPipeline.__module__)
-    monkeypatch.setattr(module, "ftfy", SimpleNamespace(fix_text=str), raising=False)
+def test_image_to_video(tmp_path: Path, ends):
     pipeline = wan_pipeline(tmp_path, image=True, num_pictures=ends)
     pictures = [picture(), picture()[::-1].copy()][:ends]
     names = ["image", "last_image"][:ends]

@@ -156,3 +156,17 @@ def test_a_missing_description_is_named(folder):
 
 def test_prompts_are_cleaned():
     assert clean_prompt("  a &amp;amp; b\n\tc ") == "a & b c"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "一只猫，在草地上奔跑！（远景）",
+        "\u201ca\u201d caf\u00c3\u00a9, \ufb01ne\u3000day",
+        " <b>a</b> &lt;i&gt;  \r\n b\x1c c",
+    ],
+)
+def test_prompts_are_cleaned_as_the_reference_cleans_them(prompt: str) -> None:
+    reference = pytest.importorskip("diffusers.pipelines.wan.pipeline_wan")
+    assert clean_prompt(prompt) == reference.prompt_clean(prompt)
+    assert clean_prompt("猫，狗！") == "猫,狗!"
