@@ -75,7 +75,7 @@ def finetune(
     learner = make_learner(config, clips, world)
     folder.mkdir(parents=True, exist_ok=True)
     first_step = load_state(folder, learner.module, learner.averages, learner.optimizers)
-    log = TrainingLog(folder) if world.is_first else None
+    log = TrainingLog(folder, first_step) if world.is_first else None
     last_step = min(schedule.num_steps, stop_at or schedule.num_steps)
     for step in range(first_step, last_step):
         measured = _step(learner, clips, world, step)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from videogen.errors import WeightsError
 from videogen.training.config import ScheduleConfig
 
+LOG_FILE = "log.jsonl"
+
 
 class AveragedModel:
     """Exponential moving average of a model's parameters."""
@@ -113,11 +115,20 @@ def _restore_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
 
 
 class TrainingLog:
-    """Appends one JSON object a line to `log.jsonl`, with the seconds this process has run."""
+    """Appends one JSON object a line to `log.jsonl`, with the seconds this process has run.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        first_step: lines of later steps are dropped: they were written after the checkpoint that
+            the run goes on from. None keeps all.
+    """
+
+    def __init__(self, folder: Path, first_step: int | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "log.jsonl"
+        self.path = folder / LOG_FILE
+        if first_step is not None and self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["step"] <= first_step]
+            self.path.write_text("".join(kept), encoding="utf-8")
         self.started = time.monotonic()
 
     def write(self, **values: float | int | str | list[float | None]) -> None:

@@ -1,14 +1,17 @@
-"""`videogen train`: the VAE and the DiT, on rendered clips."""
+"""`videogen train`: the VAE and the DiT on rendered clips, and any model on clips of one's own."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Train a model from rendered, captioned clips.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train a model, or fine-tune one on clips of your own.", no_args_is_help=True
+)
 
 Config = Annotated[Path, typer.Argument(help="A training configuration (configs/train/*.yaml).")]
 Out = Annotated[Path, typer.Option(help="Folder of checkpoints, log and model.")]
@@ -46,6 +49,72 @@ def dit(config: Config, out: Out, overrides: Overrides = None, as_json: AsJson =
     settings = load_dataclass(DiTTrainConfig, load_yaml(config), str(config), overrides or [])
     train_dit(settings, out)
     _report(out, as_json)
+
+
+@app.command()
+def finetune(
+    config: Config,
+    out: Annotated[str, typer.Option("--out", help="Where checkpoints, log and model go.")],
+    data: Annotated[
+        str | None, typer.Option(help="Shards of 'videogen data encode'; config: data.")
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Workers of Ray Train, 4 or 2:8 (fewest:most); without it this process."),
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster to train on.")] = None,
+    max_failures: Annotated[
+        int, typer.Option(min=0, help="Losses of workers after which training gives up.")
+    ] = 8,
+    validation_prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Make a clip of it at every checkpoint; repeatable."),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a model on encoded clips; run again to go on from the last checkpoint.
+
+    Example: videogen train finetune configs/train/finetune.yaml --data encoded --out runs/mine
+    """
+    from videogen.config import load_dataclass, load_yaml
+    from videogen.training.config import FineTuneConfig
+    from videogen_pipelines.training.finetune import FineTuneJob, last_report, run_here, run_on_ray
+
+    said = [*(overrides or []), *([] if data is None else [f"data={json.dumps(_absolute(data))}"])]
+    settings = load_dataclass(FineTuneConfig, load_yaml(config), str(config), said)
+    job = FineTuneJob(settings, _absolute(out), tuple(validation_prompt or []))
+    if workers is None and address is None:
+        run_here(job, _say_nothing if as_json else _say)
+    else:
+        run_on_ray(job, _workers(workers or "1"), address, max_failures)
+    last = last_report(job)
+    if as_json:
+        typer.echo(json.dumps({"out": job.out, **last}))
+    else:
+        typer.echo(f"Trained to step {last['step']}, loss {last['loss']:.4g}: {job.out}")
+
+
+def _absolute(place: str) -> str:
+    """A place as workers in other folders find it."""
+    return place if "://" in place else str(Path(place).expanduser().absolute())
+
+
+def _workers(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    fewest, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= fewest <= most:
+        raise typer.BadParameter(f"--workers: got '{text}', expected 4, or 2:8 for 2 to 8")
+    return fewest, most
+
+
+def _say(step: int, loss: float) -> None:
+    if step % 10 == 0:
+        typer.echo(f"step {step:,}  loss {loss:.4f}", err=True)
+
+
+def _say_nothing(step: int, loss: float) -> None:
+    pass
 
 
 def _report(out: Path, as_json: bool) -> None:

@@ -68,6 +68,8 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(
     config = replace(config, lora_rank=lora_rank)
     finetune(config, tmp_path / "whole")
     finetune(config, tmp_path / "parts", stop_at=7)
+    with (tmp_path / "parts" / "log.jsonl").open("a") as log:
+        log.write('{"step": 8, "loss": 1}\n')  # killed before the checkpoint of that step
     finetune(config, tmp_path / "parts")
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
     name = "lora.safetensors" if lora_rank else "model/dit.safetensors"

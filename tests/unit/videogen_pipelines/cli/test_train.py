@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from videogen.models.weights import load_vae
+from tests.encoded import write_encoded
+from videogen.models.weights import load_model, load_vae
 from videogen_pipelines.cli.app import run
 
 TINY_VAE = """
@@ -46,3 +47,43 @@ def test_a_missing_vae_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run([*command, "--set", f"vae_folder={tmp_path / 'none'}"]) == 2
     said = capsys.readouterr()
     assert "vae.yaml" in said.out + said.err
+
+
+@pytest.fixture
+def finetuning(tiny_model: Path, tmp_path: Path) -> list[str]:
+    data = write_encoded(tmp_path / "encoded", load_model(tiny_model), {5: 6})
+    config = tmp_path / "finetune.yaml"
+    config.write_text(
+        f"schema: 1\nmodel: {tiny_model}\ndata: elsewhere\nschedule: {{num_steps: 4, batch_size: 2,"
+        " learning_rate: 1.0e-3, log_every: 1, num_threads: 1, checkpoint_every: 2}\n"
+    )
+    return ["train", "finetune", str(config), "--data", str(data), "--out", str(tmp_path / "out")]
+
+
+def test_finetune_leaves_all_that_must_last_and_goes_on(
+    finetuning: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = ["--validation-prompt", "a red circle"]
+    assert run([*finetuning, *prompts, "--set", "schedule.num_steps=2", "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["step"] == 2
+    assert run([*finetuning, *prompts]) == 0
+    out = tmp_path / "out"
+    assert f"Trained to step 4, loss {log_of(out)[-1]['loss']:.4g}" in capsys.readouterr().out
+    assert [row["step"] for row in log_of(out)] == [1, 2, 3, 4]
+    clips = {path.relative_to(out).as_posix() for path in out.rglob("*.mp4")}
+    assert clips == {"validation/000002/000.mp4", "validation/000004/000.mp4"}
+    assert load_model(out / "model").spec.name == "finetuned"
+
+
+@pytest.mark.parametrize("workers", ["0", "3:2", "two", "-1", "1:"])
+def test_workers_are_a_number_or_a_range(
+    finetuning: list[str], workers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run([*finetuning, "--workers", workers, "--set", "schedule.num_steps=1"])
+    assert code == 2
+    assert "expected 4, or 2:8 for 2 to 8" in " ".join(capsys.readouterr().err.split())
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

@@ -1,0 +1,1 @@
+"""`videogen train finetune`: a model learns from encoded clips, on one machine or on many."""

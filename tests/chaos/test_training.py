@@ -1,0 +1,59 @@
+"""`kill -9` of a worker of Ray Train: training goes on from its checkpoint, and ends as ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Program
+from tests.encoded import write_encoded
+from videogen.models.weights import load_model
+from videogen.training.config import FineTuneConfig, ScheduleConfig
+from videogen.training.finetune import finetune
+
+NUM_STEPS = 24
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    path = folder / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.chaos
+@pytest.mark.cluster
+def test_a_lost_worker_costs_the_steps_since_the_checkpoint(
+    start_program: Callable[..., Program], tiny_model: Path, tmp_path: Path
+) -> None:
+    data = write_encoded(tmp_path / "encoded", load_model(tiny_model), {5: 8})
+    schedule = ScheduleConfig(
+        num_steps=NUM_STEPS, batch_size=4, learning_rate=1e-3, log_every=1, num_threads=1
+    )
+    finetune(
+        FineTuneConfig(schedule=schedule, model=str(tiny_model), data=str(data)), tmp_path / "one"
+    )
+    config = tmp_path / "finetune.yaml"
+    config.write_text(
+        f"schema: 1\nmodel: {tiny_model}\ndata: {data}\n"
+        f"schedule: {{num_steps: {NUM_STEPS}, batch_size: 4, learning_rate: 1.0e-3, log_every: 1,"
+        " num_threads: 1, checkpoint_every: 2}\n"
+    )
+    out = tmp_path / "two"
+    program = start_program("train", "finetune", config, "--out", out, "--workers", "2")
+    program.wait_until(lambda: len(log_of(out)) >= 4)
+    workers = [pid for pid, command in program.family().items() if "RayTrainWorker" in command]
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    ended = program.wait()
+    assert ended.code == 0, ended.err
+    assert f"Trained to step {NUM_STEPS}" in ended.out
+    log = log_of(out)
+    assert [row["step"] for row in log] == list(range(1, NUM_STEPS + 1))
+    assert sum(now["elapsed_s"] < before["elapsed_s"] for before, now in pairwise(log)) == 1
+    expected = [row["loss"] for row in log_of(tmp_path / "one")]
+    assert [row["loss"] for row in log] == pytest.approx(expected, rel=1e-3)
