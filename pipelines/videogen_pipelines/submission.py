@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from videogen import __path__ as library_path
 from videogen.errors import ConfigError, OutputConflictError
+from videogen.foreign.address import is_foreign
 from videogen.requests import ClipRequest
 from videogen.storage import LocalStorage, Storage, is_remote
 from videogen_cluster import __path__ as cluster_path
@@ -183,7 +184,7 @@ def check_reach(storage: Storage, address: str, *, shared: bool, model: str | No
     """
     if shared or _is_loopback(address):
         return
-    if model and Path(model).expanduser().is_dir():
+    if model and (is_foreign(model) or Path(model).expanduser().is_dir()):
         logger.warning("--model %s has to be the same folder on every node of %s", model, address)
     if not isinstance(storage, LocalStorage):
         return

@@ -36,6 +36,14 @@ def stage_folders(name: str) -> tuple[Path, ...]:
     return tuple(folder.resolve() for folder in folders)
 
 
+def absolute_if_here(name: str) -> str:
+    """`absolute`, and the name as it is where its folders are on other machines only."""
+    try:
+        return absolute(name)
+    except WeightsError:
+        return name
+
+
 def absolute(name: str) -> str:
     """The same name with absolute folders, which means the same wherever a process starts.
 

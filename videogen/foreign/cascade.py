@@ -146,7 +146,7 @@ class Cascade:
     def _run(self, index: int, call: dict[str, Any]) -> np.ndarray:
         pipeline, name = self.pipelines[index], self.spec.stages[index].folder.pipeline
         try:
-            with torch.inference_mode():
+            with torch.no_grad():  # weights that come and go are no inference tensors
                 output = pipeline(**call)
         except ValueError as error:
             if _is_refusal(error):

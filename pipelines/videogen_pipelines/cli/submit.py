@@ -133,6 +133,7 @@ class Wanted:
         Raises:
             ConfigError: the configuration file cannot be read.
         """
+        from videogen.foreign.address import absolute_if_here, is_foreign
         from videogen_pipelines.config import override
 
         said = [] if manifest is None else [manifest]
@@ -145,7 +146,8 @@ class Wanted:
                 said += [f"--{name}", address]
         if model := self.params["model"]:
             folder = Path(model).expanduser()
-            said += ["--model", str(folder.resolve()) if folder.is_dir() else model]
+            elsewhere = absolute_if_here(model) if is_foreign(model) else model
+            said += ["--model", str(folder.resolve()) if folder.is_dir() else elsewhere]
         sets = [*_flattened(self.params["config"]), *(self.params["overrides"] or [])]
         for each in [*sets, override("cluster.address", "auto")]:
             said += ["--set", each]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from videogen.errors import WeightsError
-from videogen.foreign.address import absolute, is_foreign, stage_folders
+from videogen.foreign.address import absolute, absolute_if_here, is_foreign, stage_folders
 
 
 def folder(path: Path) -> Path:
@@ -29,6 +29,8 @@ def test_relative_folders_mean_the_same_from_anywhere(
     monkeypatch.chdir(tmp_path)
     assert absolute("diffusers:one+ two") == f"diffusers:{first}+{second}"
     assert stage_folders("diffusers:one") == (first,)
+    assert absolute_if_here("diffusers:one") == f"diffusers:{first}"
+    assert absolute_if_here("diffusers:/of/the/cluster") == "diffusers:/of/the/cluster"
 
 
 def test_a_folder_with_a_plus_in_its_name_is_one_folder(tmp_path: Path):
