@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,12 @@ from videogen_pipelines.report.clips import ReportClip, Selection, select_clips
 from videogen_pipelines.report.columns import table_of, values_of
 from videogen_pipelines.report.curves import Profiles, read_curves
 from videogen_pipelines.report.details import details_of, rejected_tries
-from videogen_pipelines.report.diversity import SweptClip, diversity_by_point, measure_swept
+from videogen_pipelines.report.diversity import (
+    SweptClip,
+    diversity_by_point,
+    measure_swept,
+    recorded_diversity,
+)
 from videogen_pipelines.report.links import check_base
 from videogen_pipelines.report.overview import overview
 from videogen_pipelines.report.picture_store import Drawn, PictureStore, copy_clip, copy_key
@@ -54,6 +60,11 @@ class Side:
     selection: Selection
     base: str
     """What links to its clips start with."""
+
+    @cached_property
+    def diversity(self) -> list[dict[str, Any]] | None:
+        """How much clips of one prompt differ by point of a sweep, if their scores say it."""
+        return recorded_diversity(self.scores.summary.get("sets"))
 
     @classmethod
     def read(
@@ -133,7 +144,7 @@ def _write_side(
             "slices": options.pictures,
             "axes": axes,
             "profiles": profiles.to_dict(),
-            "diversity": diversity_by_point(swept),
+            "diversity": side.diversity or diversity_by_point(swept),
         },
     )
 
@@ -154,7 +165,8 @@ def _told(report: Storage, side: Side, options: ReportOptions) -> Iterator[_Told
         rejected = rejected_tries(side.storage, clip)
         if rejected is not None:
             details["made"]["tries"] = rejected.model_dump(mode="json")
-        return _Told(row, details, curves, measure_swept(side.storage, clip))
+        swept = None if side.diversity else measure_swept(side.storage, clip)
+        return _Told(row, details, curves, swept)
 
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         clips = iter(side.selection.clips)

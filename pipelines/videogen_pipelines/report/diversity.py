@@ -17,8 +17,9 @@ from videogen.media import iter_video
 from videogen.storage import MissingKeyError, Storage, local_copy
 from videogen_pipelines.report.clips import ReportClip
 from videogen_pipelines.report.curves import rounded
-from videogen_pipelines.report.sweep import point_of
+from videogen_pipelines.report.sweep import point_of, written
 
+DIVERSITY = "set.diversity."
 logger = logging.getLogger(__name__)
 
 
@@ -77,3 +78,22 @@ def diversity_by_point(clips: Iterable[SweptClip]) -> list[dict[str, Any]]:
             point, value = json.loads(name), rounded(score.value)
             told.append({"point": point, "diversity": value, "prompts": prompts})
     return told
+
+
+def recorded_diversity(sets: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
+    """The same as `evaluate` found it, so that a report says no second number; None if it did not.
+
+    Args:
+        sets: what `metrics/summary.json` says of the clips as a set.
+    """
+    told = [
+        {
+            "point": {name: written(value) for name, value in entry["point"].items()},
+            "diversity": said["value"],
+            "prompts": said["num_prompts"],
+        }
+        for entry in (sets or {}).get("points", ())
+        for name, said in entry["metrics"].items()
+        if name.startswith(DIVERSITY)
+    ]
+    return told or None

@@ -14,7 +14,7 @@ ROW = "row"
 
 def point_of(clip: ReportClip) -> dict[str, str]:
     """The value of every axis; {} for a clip of no sweep."""
-    return {name: _written(value) for name, value in _said(clip).items() if name != ROW}
+    return {name: written(value) for name, value in _said(clip).items() if name != ROW}
 
 
 def row_of(clip: ReportClip) -> str | None:
@@ -34,7 +34,7 @@ def _said(clip: ReportClip) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """As people write it: 3.0 is "3"."""
     if isinstance(value, float):
         return f"{value:g}"

@@ -159,8 +159,21 @@ vg.plot = (() => {
       return dot;
     });
     const joined = paths.map((path, i) => svg("path", { class: `line ${hue(i, paths)}`, d: d(path.points.map((p) => [x(p.x), y(p.y)])) }));
-    const marks = paths.map((path, i) => path.points.map((p) => [svg("circle", { cx: x(p.x), cy: y(p.y), r: 5, class: `dot ${hue(i, paths)}` }, svg("title", {}, p.title)), svg("text", { x: x(p.x) + 8, y: y(p.y) - 7, class: "name" }, p.text)]));
+    const place = labels(box);
+    const marks = paths.map((path, i) => path.points.map((p) => [svg("circle", { cx: x(p.x), cy: y(p.y), r: 5, class: `dot ${hue(i, paths)}` }, svg("title", {}, p.title)), svg("text", { ...place(x(p.x), y(p.y), p.text), class: "name" }, p.text)]));
     return frame(width, height, label, lines, joined, dots, marks);
+  }
+
+  // Places for texts beside points: of eight around each, the first that hides no text before.
+  function labels(box) {
+    const taken = [];
+    return (x, y, text) => {
+      const wide = 7.5 * text.length;
+      const spots = [[8, -7], [8, 16], [-8 - wide, -7], [-8 - wide, 16], [-wide / 2, -11], [-wide / 2, 22], [8, -21], [8, 30]].map(([dx, dy]) => ({ x: x + dx, y: y + dy }));
+      const free = spots.find((spot) => spot.x >= box.left - 20 && spot.x + wide <= box.right + 14 && taken.every((other) => spot.x > other.x + other.wide || spot.x + wide < other.x || Math.abs(spot.y - other.y) > 12)) ?? spots[0];
+      taken.push({ ...free, wide });
+      return free;
+    };
   }
 
   const hue = (i, series) => (series.length > 1 ? `hue-${i % 6}` : "main");

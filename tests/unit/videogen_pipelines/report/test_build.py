@@ -21,6 +21,7 @@ from videogen.errors import ConfigError, StorageError
 from videogen.media import write_video
 from videogen.storage import LocalStorage, Storage, open_storage
 from videogen_pipelines.report.build import ReportOptions, Side, build_report
+from videogen_pipelines.report.diversity import recorded_diversity
 from videogen_pipelines.results import RESULTS_PREFIX
 
 EVERYTHING = ReportOptions()
@@ -224,6 +225,25 @@ def test_a_sweep_has_axes_and_tells_how_much_its_clips_differ(tmp_path: Path):
     assert cells(table, "sweep_row") == ["red", "blue", "red2"] * 2
     assert [each["point"]["guidance_scale"] for each in said["diversity"]] == ["1", "5"]
     assert all(each["diversity"] > 0 and each["prompts"] == 1 for each in said["diversity"])
+
+
+def test_a_report_says_the_diversity_that_was_scored():
+    sets = {
+        "points": [
+            {
+                "point": {"guidance_scale": 3.0},
+                "metrics": {
+                    "set.fd.a-1": {"value": 7.0},
+                    "set.diversity.a-1": {"value": 0.5, "num_prompts": 2},
+                },
+            }
+        ]
+    }
+    assert recorded_diversity(sets) == [
+        {"point": {"guidance_scale": "3"}, "diversity": 0.5, "prompts": 2}
+    ]
+    assert recorded_diversity(None) is None
+    assert recorded_diversity({"all": {}}) is None
 
 
 def test_two_runs_are_compared_by_pairs(run: LocalStorage, scored_run: Path, tmp_path: Path):
