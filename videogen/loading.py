@@ -10,10 +10,10 @@ from videogen.errors import ConfigError
 from videogen.foreign.address import is_foreign
 from videogen.foreign.generator import load_foreign
 from videogen.generator import VideoGenerator
-from videogen.models.alter import alter, check_text_dtype, check_unaltered
+from videogen.models.alter import alter, check_text_dtype
 from videogen.models.attention import check_backend
 from videogen.models.published import is_published, load_published
-from videogen.models.variant import AS_IT_IS, AT_HOME, Residence, Variant
+from videogen.models.variant import AS_IT_IS, AT_HOME, Residence, Variant, check_unaltered
 from videogen.models.weights import load_model
 
 

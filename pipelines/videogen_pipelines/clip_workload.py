@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from videogen.errors import EncodeError, MediaError, WeightsError
 from videogen.extension.plan import plan_clip
+from videogen.models.variant import AS_IT_IS, AT_HOME, Residence, Variant
 from videogen.requests import ClipRequest
 from videogen.storage import open_storage
 from videogen_cluster.workload import Heartbeat, RankContext
@@ -63,6 +64,8 @@ class ClipSettings:
     decoder: str | None = None
     cpu_offload: bool = False
     vae_tiling: bool = False
+    variant: Variant = AS_IT_IS
+    residence: Residence = AT_HOME
     codec: str = "h264"
     crf: int | None = None
     single_committer: bool = False
@@ -99,8 +102,10 @@ class GenerateWorkload:
             decoder=chosen.decoder,
             cpu_offload=chosen.cpu_offload,
             vae_tiling=chosen.vae_tiling,
+            variant=chosen.variant,
+            residence=chosen.residence,
         )
-        self._check_digest(self._generator.spec.digest)
+        self._check_digest(self._generator.digest)
         self._versions = _versions(self._generator)
         self._gang = ClipGang.join(context, self._generator, chosen.sharing)
         self._storage = open_storage(chosen.out_uri)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from videogen.config import apply_overrides, blame, check_schema, load_yaml
 from videogen.errors import ConfigError
+from videogen.models.variant import Lora, Precision, Residence, StepCache, Variant
 from videogen.requests import SamplingDefaults, find_problems
 
 SCHEMA = 1
@@ -47,6 +48,33 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class LoraSection(_Section):
+    """Low-rank adapters that are added to the transformer's weights."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """A .safetensors file, or the folder of one, on every node."""
+    scale: float = 1.0
+    """How strongly they act."""
+
+
+class CacheSection(_Section):
+    """Denoising steps that use the work of earlier ones again: faster, and not quite the same clip.
+
+    `videogen calibrate` shows what a value costs in quality.
+    """
+
+    kind: Literal["first_block", "pyramid"]
+    """first_block leaves out all blocks but the first while that changes little; pyramid uses
+    attention of factorized models again for some steps."""
+    threshold: Annotated[float, Field(ge=0)] = 0.1
+    """Of first_block: how much change, summed over steps, is little."""
+    ranges: Annotated[list[Count], Field(min_length=3, max_length=3)] = [2, 4, 6]
+    """Of pyramid: for how many steps attention along space, along time and to text is used."""
+    start: Annotated[float, Field(ge=0, le=1)] = 0.1
+    end: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Shares of the steps between which anything is used again."""
+
+
 class ModelSection(_Section):
     """Which model runs, and how it is held in memory."""
 
@@ -64,6 +92,54 @@ class ModelSection(_Section):
     decoder: Annotated[str, Field(min_length=1)] | None = None
     """Of models with several decoders, such as Latte-1's vae_temporal_decoder; null is the first.
     """
+    text_dtype: Precision | None = None
+    """Of the text encoder of a published model; null is `dtype`."""
+    vae_dtype: Precision | None = None
+    """Of the VAE; null is float32."""
+    loras: list[LoraSection] = []
+    """Adapters, merged at load; they are part of the model's digest."""
+    cache: CacheSection | None = None
+    """Use work of earlier steps again; null computes every step."""
+    offload: list[Literal["text", "vae"]] = []
+    """Parts that live in the CPU's memory and visit the GPU while they are used."""
+    text_cache: str | None = None
+    """A folder, on every node, that keeps embeddings of prompts from run to run."""
+    compile: Literal["blocks", "cuda_graphs"] | None = None
+    """Compile the transformer's blocks, for any size, or with CUDA graphs for each size."""
+
+    @property
+    def variant(self) -> Variant:
+        """What changes the pixels that the model makes.
+
+        Raises:
+            ConfigError: values of `cache` exclude each other.
+        """
+        cache = self.cache
+        return Variant(
+            loras=tuple(Lora(_absolute(lora.path), lora.scale) for lora in self.loras),
+            cache=None
+            if cache is None
+            else StepCache(
+                cache.kind, cache.threshold, _triple(cache.ranges), cache.start, cache.end
+            ),
+            text_dtype=self.text_dtype,
+            vae_dtype=self.vae_dtype,
+        )
+
+    @property
+    def residence(self) -> Residence:
+        """How the model is held and run."""
+        folder = None if self.text_cache is None else _absolute(self.text_cache)
+        return Residence(tuple(self.offload), folder, self.compile)
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def _triple(values: Sequence[int]) -> tuple[int, int, int]:
+    space, time, text = values
+    return space, time, text
 
 
 class OutputSection(_Section):

@@ -14,6 +14,7 @@ from videogen.foreign.address import absolute, is_foreign
 from videogen.models.protocol import MakesWholeClips
 from videogen.models.published import AnySpec, is_published
 from videogen.models.spec import resolve_model
+from videogen.models.variant import AS_IT_IS, Variant, check_unaltered
 from videogen.requests import ClipRequest, SamplingDefaults
 from videogen.storage import Storage, is_remote, open_storage
 from videogen_pipelines.clip_gang import Sharing
@@ -46,11 +47,14 @@ class LoadedModel:
     stamp: ModelStamp
 
     @classmethod
-    def read(cls, name: str, decoder: str | None = None) -> LoadedModel:
+    def read(
+        cls, name: str, decoder: str | None = None, variant: Variant = AS_IT_IS
+    ) -> LoadedModel:
         """Find a model and read its description; of a published one, check all files as well.
 
         Args:
             decoder: see `read_model_spec`.
+            variant: what the run makes of it; part of the digest.
 
         Raises:
             WeightsError: there is no such model, or it is not whole.
@@ -59,10 +63,11 @@ class LoadedModel:
         """
         spec = read_any_spec(name, decoder)
         check_model_files(spec)
+        stamp = ModelStamp(name=spec.name, digest=variant.digest(spec.digest))
         if is_foreign(name):
-            return cls(absolute(name), spec, ModelStamp(name=spec.name, digest=spec.digest))
+            check_unaltered(name, variant)
+            return cls(absolute(name), spec, stamp)
         is_folder = not is_remote(name) and _is_folder(Path(name).expanduser(), name)
-        stamp = ModelStamp(name=spec.name, digest=spec.digest)
         return cls(str(Path(name).expanduser().resolve()) if is_folder else name, spec, stamp)
 
     def check(self, request: ClipRequest) -> None:
@@ -169,6 +174,8 @@ class Job:
             decoder=self.config.model.decoder,
             cpu_offload=self.config.model.cpu_offload,
             vae_tiling=self.config.model.vae_tiling,
+            variant=self.config.model.variant,
+            residence=self.config.model.residence,
             codec=self.config.output.codec,
             crf=self.config.output.crf,
             single_committer=not self.storage.conditional_writes,

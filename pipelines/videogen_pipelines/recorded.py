@@ -38,7 +38,7 @@ def recorded_job(storage: Storage) -> Job:
             f"one of this version. Fix: {_AGAIN}."
         )
     config = _config_of(record)
-    model = LoadedModel.read(record.inputs["model"], config.model.decoder)
+    model = LoadedModel.read(record.inputs["model"], config.model.decoder, config.model.variant)
     if model.stamp.digest != record.model.digest:
         raise WeightsError(
             f"model '{model.name}': got digest {model.stamp.digest[:12]}, expected "

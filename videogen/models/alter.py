@@ -16,7 +16,7 @@ from videogen.models.step_cache import install_step_cache
 from videogen.models.text import TextEncoder, WordEncoder
 from videogen.models.text_cache import CachedText, encoder_digest
 from videogen.models.text_folders import find_folders
-from videogen.models.variant import AS_IT_IS, AT_HOME, Residence, Variant
+from videogen.models.variant import Residence, Variant
 from videogen.models.visits import VisitingText
 
 
@@ -76,23 +76,4 @@ def check_text_dtype(variant: Variant) -> None:
         raise ConfigError(
             f"model.text_dtype: got {variant.text_dtype}, expected null, because only published "
             "models have a text encoder of their own precision. Fix: leave it out."
-        )
-
-
-def check_unaltered(model: str, variant: Variant, residence: Residence) -> None:
-    """Raise where a pipeline of diffusers is asked for what only models of this package can.
-
-    Raises:
-        ConfigError: names what was asked for.
-    """
-    asked = [
-        f"model.{name}"
-        for options, usual in ((variant, AS_IT_IS), (residence, AT_HOME))
-        for name in type(options).__dataclass_fields__
-        if getattr(options, name) != getattr(usual, name)
-    ]
-    if asked:
-        raise ConfigError(
-            f"{', '.join(asked)}: got a value for {model}, expected none, because diffusers runs "
-            "that pipeline. Fix: leave it out, or use the folder of a Wan or Latte model."
         )

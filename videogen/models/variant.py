@@ -112,6 +112,27 @@ AS_IT_IS = Variant()
 AT_HOME = Residence()
 
 
+def check_unaltered(
+    model: str, variant: Variant = AS_IT_IS, residence: Residence = AT_HOME
+) -> None:
+    """Raise where a pipeline of diffusers is asked for what only models of this package can.
+
+    Raises:
+        ConfigError: names what was asked for.
+    """
+    asked = [
+        f"model.{name}"
+        for options, usual in ((variant, AS_IT_IS), (residence, AT_HOME))
+        for name in type(options).__dataclass_fields__
+        if getattr(options, name) != getattr(usual, name)
+    ]
+    if asked:
+        raise ConfigError(
+            f"{', '.join(asked)}: got a value for {model}, expected none, because diffusers runs "
+            "that pipeline. Fix: leave it out, or use the folder of a Wan or Latte model."
+        )
+
+
 def lora_weights(path: Path) -> Path:
     """The safetensors file of adapters that a file or a folder is meant by.
 

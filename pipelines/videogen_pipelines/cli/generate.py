@@ -94,6 +94,10 @@ def generate(
         BadRows, typer.Option(help="Refuse a manifest with bad rows, or skip and report them.")
     ] = BadRows.FAIL,
     model: Annotated[str | None, typer.Option(help="A preset name or a model folder.")] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(help="PATH[:scale] of adapters (.safetensors) to merge; repeatable."),
+    ] = None,
     gangs: Annotated[
         int | None, typer.Option(min=1, help="Model replicas that work side by side.")
     ] = None,
@@ -150,6 +154,7 @@ def generate(
         extra_columns=extra_columns,
         bad_rows=bad_rows,
         model=model,
+        lora=lora,
         gangs=gangs,
         config=config,
         overrides=overrides,
@@ -188,6 +193,7 @@ def job_of(
     video: str | None = None,
     loop: bool = False,
     model: str | None,
+    lora: list[str] | None = None,
     gangs: int | None,
     config: str | None,
     overrides: list[str] | None,
@@ -202,6 +208,7 @@ def job_of(
     fields = {"duration_s": duration, "image": image, "video": video, "loop": loop or None}
     named = {
         "model.name": model,
+        "model.loras": _loras(lora or []) or None,
         "sampling.negative_prompt": negative_prompt,
         "sampling.num_frames": num_frames,
         "cluster.gangs": gangs,
@@ -210,7 +217,7 @@ def job_of(
     }
     flags = [override(path, value) for path, value in named.items() if value is not None]
     settings = load_run_config(config, [*(overrides or []), *flags])
-    loaded = LoadedModel.read(settings.model.name, settings.model.decoder)
+    loaded = LoadedModel.read(settings.model.name, settings.model.decoder, settings.model.variant)
     inputs = _inputs(
         manifest,
         prompt or [],
@@ -271,6 +278,13 @@ def check_usage(params: Mapping[str, Any]) -> None:
             raise typer.BadParameter(
                 f"--{name} belongs to --prompt; in a manifest, rows say '{field}'"
             )
+
+
+def _loras(said: list[str]) -> list[dict[str, Any]]:
+    """What --lora says, as the configuration says it."""
+    from videogen.models.variant import Lora
+
+    return [{"path": str(lora.path), "scale": lora.scale} for lora in map(Lora.parse, said)]
 
 
 def _inputs(

@@ -128,8 +128,8 @@ def test_positions_between_blocks_are_added_once():
 
 
 def test_change_adds_up_until_it_is_too_much():
-    levels = [900.0 - 10 * step for step in range(8)]
-    caches = [replace(FIRST, threshold=threshold) for threshold in (0.0, 0.1, 1e9)]
+    levels = [900.0 - step for step in range(8)]
+    caches = [replace(FIRST, threshold=threshold) for threshold in (0.0, 0.6, 1e9)]
     computed = []
     for cache in caches:
         fresh = default()
