@@ -48,7 +48,7 @@ def pipeline_class(folder: PipelineFolder) -> Any:
         MissingDependencyError: diffusers is not installed.
     """
     diffusers = import_diffusers()
-    with quiet(import_transformers()):
+    with kept_reports():  # what it imports with the class warns of packages that nobody needs
         found = getattr(diffusers, folder.pipeline, None)
     is_pipeline = isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)
     if not is_pipeline or getattr(found, "_load_connected_pipes", False):

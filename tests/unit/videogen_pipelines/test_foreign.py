@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from tests.tiny_foreign import KINDS, ROW
+from tests.tiny_published import wan_pipeline
 from videogen.errors import ConfigError, WeightsError
 from videogen.loading import load_generator
 from videogen.media import read_video
@@ -151,6 +153,18 @@ def test_a_row_that_asks_for_more_is_named_with_its_field(written: Written, tmp_
         job_of(tmp_path, written("HunyuanVideo"), rows)
     assert "line 2: negative_prompt: got one" in str(caught.value)
     assert "line 3" not in str(caught.value)
+
+
+def test_a_pipeline_that_starts_from_a_picture_gets_the_row_s(tmp_path: Path):
+    wan_pipeline(tmp_path / "pipeline", image=True)
+    Image.new("RGB", (60, 40), "red").save(tmp_path / "start.png")
+    rows = rows_of("Wan", image="start.png")[:1]
+    model = f"diffusers:{tmp_path / 'pipeline'}"
+    with pytest.raises(ManifestError, match="image: missing, expected the picture to start with"):
+        job_of(tmp_path, model, rows_of("Wan"))
+    assert run(job_of(tmp_path, model, rows), InProcess()).state == "complete"
+    frames, _ = read_video(next(tmp_path.glob("out/clips/*/*.mp4")))
+    assert frames.shape == (5, 32, 48, 3)
 
 
 def test_one_rank_per_gang_and_no_choice_of_kernel(written: Written, tmp_path: Path):
