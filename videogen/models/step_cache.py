@@ -68,7 +68,7 @@ def install_step_cache(dit: nn.Module, cache: StepCache) -> None:
         if cache.kind == "first_block":
             _wrap_blocks(transformer)
         else:
-            _wrap_attentions(transformer, cache)
+            _wrap_attentions(transformer)
 
 
 def _transformers(dit: nn.Module) -> list[nn.Module]:
@@ -133,10 +133,10 @@ class CachedBlock(nn.Module):
 class BroadcastAttention(nn.Module):
     """An attention whose result is used again for some steps."""
 
-    def __init__(self, inner: nn.Module, num_steps: int) -> None:
+    def __init__(self, inner: nn.Module, kind: str) -> None:
         super().__init__()
         self.inner = inner
-        self.num_steps = num_steps
+        self._place = _KINDS.index(kind)
         if hasattr(inner, "axis"):
             self.axis = inner.axis
 
@@ -146,7 +146,7 @@ class BroadcastAttention(nn.Module):
             return self.inner(x, *args)
         step, out = memory.kept.get(self, (-1, None))
         fits = out is not None and out.shape == x.shape
-        if fits and memory.may_reuse and memory.step - step < self.num_steps:
+        if fits and memory.may_reuse and memory.step - step < memory.cache.ranges[self._place]:
             return out
         out = self.inner(x, *args)
         memory.kept[self] = memory.step, out
@@ -164,8 +164,7 @@ def _wrap_blocks(transformer: nn.Module) -> None:
         blocks[place] = CachedBlock(blocks[place], run, index, is_last)
 
 
-def _wrap_attentions(transformer: nn.Module, cache: StepCache) -> None:
-    steps = dict(zip(_KINDS, cache.ranges, strict=True))
+def _wrap_attentions(transformer: nn.Module) -> None:
     for module in list(transformer.modules()):
         for name, child in list(module.named_children()):
             kind = _kind(child)
@@ -175,7 +174,7 @@ def _wrap_attentions(transformer: nn.Module, cache: StepCache) -> None:
                     "expected a factorized one. Fix: use first_block."
                 )
             if kind is not None:
-                setattr(module, name, BroadcastAttention(child, steps[kind]))
+                setattr(module, name, BroadcastAttention(child, kind))
 
 
 def _kind(module: nn.Module) -> str | None:

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from videogen_pipelines.cli import errors
+from videogen_pipelines.cli.calibrate import calibrate
 from videogen_pipelines.cli.cancel import cancel
 from videogen_pipelines.cli.compare import compare
 from videogen_pipelines.cli.data import app as data
@@ -51,6 +52,7 @@ app.command(context_settings={"ignore_unknown_options": True})(sweep)
 app.command()(report)
 app.command()(models)
 app.command()(plan)
+app.command()(calibrate)
 app.command()(doctor)
 app.add_typer(data, name="data")
 app.add_typer(train, name="train")
