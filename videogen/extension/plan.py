@@ -77,11 +77,10 @@ def plan_clip(spec: ClipSpec, request: ClipRequest) -> ClipPlan:
         spec.check_request(request)
         return _in_one_piece(request.num_frames)
     spec.check_size(request.num_frames, request.height, request.width)
-    starts_from_picture = isinstance(spec, PublishedSpec) and spec.takes_image
     num_latents = spec.vae.latent_frames(request.num_frames)
     window = _window(spec, request)
     context = _context(spec, request, window)
-    if starts_from_picture:
+    if isinstance(spec, PublishedSpec) and spec.takes_image:
         _check_picture(spec, request, num_latents, window)
         method: Method = "none" if num_latents <= window else "chained"
         context = 1
@@ -183,7 +182,14 @@ def _method(spec: ClipSpec, request: ClipRequest, num_latents: int, window: int)
     return asked
 
 
-def _check_picture(spec: ClipSpec, request: ClipRequest, num_latents: int, window: int) -> None:
+def _check_picture(
+    spec: PublishedSpec, request: ClipRequest, num_latents: int, window: int
+) -> None:
+    if spec.takes_last_image:
+        raise InvalidRequestError(
+            f"image: got one picture, expected a first and a last one, which {spec.name} was "
+            "trained with. Fix: use an image-to-video model of one picture."
+        )
     if request.image is None and request.video is None:
         raise InvalidRequestError(
             f"image: got none, expected the picture to start with, because {spec.name} makes clips "

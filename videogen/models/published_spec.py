@@ -72,6 +72,11 @@ class PublishedSpec(ABC):
         return False
 
     @property
+    def takes_last_image(self) -> bool:
+        """Whether clips also end with a picture, which no request can say."""
+        return False
+
+    @property
     def digest(self) -> str:
         """sha256 over the configuration and the sha256 of every file; reads them all, once."""
         return self._digest

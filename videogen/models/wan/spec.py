@@ -43,6 +43,10 @@ class WanSpec(PublishedSpec):
         return self.dit.condition_channels > 0
 
     @property
+    def takes_last_image(self) -> bool:
+        return self.dit.pos_embed_seq_len is not None
+
+    @property
     def sampling(self) -> dict[str, Any]:
         return {
             "num_frames": 81,

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_a_whole_folder_is_checked_and_counted(
 ) -> None:
     spec = read_published_spec(written / name, decoder)
     check_published(spec)
-    model = load_generator(written / name, "cpu").model
+    model: Any = load_generator(written / name, "cpu").model
     counts = count_published(spec)
     assert counts.dit == count(model.dit)
     assert counts.vae == count(model.vae)
@@ -57,8 +58,8 @@ def count(module: torch.nn.Module) -> int:
 
 def test_the_temporal_decoder_of_latte_is_another_model(written: Path) -> None:
     folder = written / "latte"
-    first = read_published_spec(folder)
-    other = read_published_spec(folder, "vae_temporal_decoder")
+    first: Any = read_published_spec(folder)
+    other: Any = read_published_spec(folder, "vae_temporal_decoder")
     check_published(other)
     assert other.vae.across_frames and not first.vae.across_frames
     assert first.digest != other.digest
