@@ -54,8 +54,12 @@ class Stage:
 def work_on_ray(
     workload: Workload, config: RunConfig, items: Items, listener: Listener, to_do: int
 ) -> bool:
-    """Work on a Ray of our own, or on the cluster that the configuration names."""
-    return run_workload(workload, config, items, listener, to_do)
+    """Work on a Ray of our own, or on the cluster that the configuration names.
+
+    On CPUs there is a gang for each core; where GPUs may be found, as many as fit.
+    """
+    max_gangs = to_do if config.model.device == "cpu" else None
+    return run_workload(workload, config, items, listener, max_gangs)
 
 
 def run_stage(
