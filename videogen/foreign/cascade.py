@@ -58,7 +58,7 @@ class Cascade:
         loaded: dict[tuple[object, ...], Any] = {}
         pipelines: list[Any] = []
         for stage in spec.stages:
-            keys = _component_keys(stage)
+            keys = _component_keys(stage) if len(spec.stages) > 1 else {}
             given = {name: loaded[key] for name, key in keys.items() if key in loaded}
             for name in stage.folder.absent:
                 # A later stage without a text encoder of its own uses the first one's.

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,12 @@ class PipelineFolder:
     def digests(self) -> dict[str, str]:
         """sha256 of the index and of every file in the folders of components, by path.
 
-        Pickles, which are never read, and hidden files are left out.
+        Pickles, which are never read, and hidden files are left out. Files are read once.
         """
+        return dict(self._digests)
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
         files = [self.path / INDEX]
         for component in self.components.values():
             files += component_files(component.folder)
