@@ -6,7 +6,6 @@ the frame that both hold is made twice and kept once.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,7 +51,7 @@ def chained_chunk(
     latents = sampler.solve(denoiser, first - lead, lead + count, on_step)[0].float()
     keep = {LEAD: latents[:, :lead]} if lead else {}
     if first + count < plan.num_latents:
-        keep[PICTURE] = torch.from_numpy(last_frame(sampler, latents))
+        keep[PICTURE] = torch.from_numpy(last_frame(sampler, latents, on_step))
     return latents[:, lead:], keep
 
 
@@ -62,11 +61,21 @@ def _told_of(sampler: LatentSampler, picture: np.ndarray, num_latents: int) -> d
     return model.told_of(picture, model.spec.vae.frames(num_latents))
 
 
-def last_frame(sampler: LatentSampler, latents: Tensor) -> np.ndarray:
-    """The last frame, uint8 `h w c`, of normalised latents `c t h w` of a whole clip."""
+def last_frame(
+    sampler: LatentSampler, latents: Tensor, on_step: OnStep | None = None
+) -> np.ndarray:
+    """The last frame, uint8 `h w c`, of normalised latents `c t h w` of a whole clip.
+
+    Args:
+        on_step: told, while it is decoded, that all steps are done, so that nobody thinks it hangs.
+    """
     vae = sampler.model.vae
     decode = vae.decode_everywhere if isinstance(vae, DecodesEverywhere) else vae.decode_stream
     restored = sampler.model.denormalise(latents[None].to(sampler.device))
-    last = deque(decode([restored], {}), maxlen=1).pop()[0, :, -1]
+    last, steps = restored, sampler.request.num_inference_steps
+    for frames in decode([restored], {}):
+        last = frames[0, :, -1]
+        if on_step is not None:
+            on_step(steps, steps)
     pixels = last if last.dtype == torch.uint8 else to_bytes(last)
     return rearrange(pixels, "c h w -> h w c").contiguous().cpu().numpy()
