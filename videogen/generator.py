@@ -35,7 +35,9 @@ from videogen.models.text import WordEncoder
 from videogen.models.vae import VideoVAE, to_bytes
 from videogen.models.variant import AS_IT_IS, AT_HOME, Residence, Variant
 from videogen.models.visits import Visitor
+from videogen.models.wan.vae import WanVAE
 from videogen.parallel.vae_tiles import tile_vae
+from videogen.parallel.vae_wan_tiles import tile_wan_vae
 from videogen.requests import ClipRequest, make_request
 from videogen.seeds import request_id_from_content, seed_from_id
 
@@ -232,9 +234,11 @@ class VideoGenerator:
 
     def _vae(self, num_tiles: int) -> StreamingVAE:
         vae = self.model.vae
-        if num_tiles == 1 or not isinstance(vae, VideoVAE):
-            return vae
-        return tile_vae(vae, num_tiles, finish=lambda tile: to_bytes(tile).cpu())
+        if num_tiles > 1 and isinstance(vae, VideoVAE):
+            return tile_vae(vae, num_tiles, finish=_bytes_on_cpu)
+        if num_tiles > 1 and isinstance(vae, WanVAE):
+            return tile_wan_vae(vae, num_tiles, finish=_bytes_on_cpu)
+        return vae
 
     @torch.inference_mode()
     def _restored(self, latents: Tensor) -> Tensor:
@@ -289,6 +293,10 @@ class VideoGenerator:
         if isinstance(encoder, WordEncoder) and (unknown := encoder.unknown_words(request.prompt)):
             notes.append(f"prompt: words this model does not know: {', '.join(unknown)}")
         return notes
+
+
+def _bytes_on_cpu(tile: Tensor) -> Tensor:
+    return to_bytes(tile).cpu()
 
 
 def to_uint8(frames: Tensor) -> np.ndarray:

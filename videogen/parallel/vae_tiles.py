@@ -91,7 +91,7 @@ class TiledVAE(VideoVAE):
         parts = []
         for number, tile in enumerate(tiles):
             halo.is_last = number == len(tiles) - 1
-            past = _taken(cache, f"{number}:")
+            past = take_entries(cache, f"{number}:")
             parts.append(self.finish(self.decoder(tile, past)))
             cache.update({f"{number}:{layer}": frames for layer, frames in past.items()})
         return torch.cat(parts, dim=dim)
@@ -144,7 +144,7 @@ def _follow(vae: VideoVAE, halo: CarriedHalo) -> None:
             block.name, block.halo = name, halo
 
 
-def _taken(cache: StreamCache, prefix: str) -> StreamCache:
+def take_entries(cache: StreamCache, prefix: str) -> StreamCache:
     """Take the entries of one tile out of the cache of all."""
     names = [name for name in cache if name.startswith(prefix)]
     return {name.removeprefix(prefix): cache.pop(name) for name in names}

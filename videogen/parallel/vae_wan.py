@@ -17,7 +17,7 @@ from videogen.models.causal_conv import StreamCache
 from videogen.models.wan.vae import WanVAE, chunks_of
 from videogen.models.wan.vae_layers import Downsample, FrameAttention, Upsample, WanConv3d
 from videogen.parallel.vae import PerPixel, unchanged
-from videogen.parallel.vae_convolution import set_halo, share_weights
+from videogen.parallel.vae_convolution import Halo, set_halo, share_weights
 from videogen.parallel.vae_exchange import (
     GATHER,
     ExchangeConv3d,
@@ -34,9 +34,9 @@ class SharedConv3d(ExchangeConv3d, WanConv3d):
 
 
 class SharedConv2d(nn.Conv2d):
-    """A convolution of a rank's part of pictures `(b t) c h w`, after a step up in size."""
+    """A convolution of a part of pictures `(b t) c h w`, after a step up in size."""
 
-    halo: NeighbourHalo
+    halo: Halo
     name: str
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (called so by torch)
