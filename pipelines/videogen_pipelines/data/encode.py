@@ -19,7 +19,7 @@ from videogen.errors import ConfigError, StorageError
 from videogen.storage import Storage, open_storage
 from videogen_pipelines.config import GangSection, RunConfig, load_run_config
 from videogen_pipelines.data.encode_workload import ClipShape, EncodeWorkload, EncodingTask
-from videogen_pipelines.data.engine import Engine, Stage, run_stage, work_on_ray
+from videogen_pipelines.data.engine import Engine, Stage, check_apart, run_stage, work_on_ray
 from videogen_pipelines.data.shard_plan import INDEX_PREFIX, SHARDS_PREFIX
 from videogen_pipelines.data.shards import ShardRecord
 from videogen_pipelines.job import LoadedModel
@@ -67,7 +67,7 @@ class EncodeJob:
         """Find the shards and read the model's description; nothing is written.
 
         Raises:
-            ConfigError: the configuration is wrong.
+            ConfigError: the configuration is wrong, or `out` lies among the shards.
             WeightsError: there is no such model.
             StorageError: there is no shard, or a storage cannot be read.
         """
@@ -76,14 +76,15 @@ class EncodeJob:
         cluster = config.cluster.model_copy(update={"gang": GangSection()})
         config = config.model_copy(update={"cluster": cluster})
         model = LoadedModel.read(config.model.name)
-        source = open_storage(address)
+        source, target = open_storage(address), open_storage(out)
+        check_apart(source, target)
         keys = tuple(sorted(key for key in source.list() if key.endswith(".tar")))
         if not keys:
             raise StorageError(
                 f"{source.uri}: got no .tar file, expected shards of clips. Fix: give the output "
                 "of 'videogen data pack', or of 'videogen generate --format webdataset'."
             )
-        return cls(config, source, open_storage(out), shape or ClipShape(), model, keys)
+        return cls(config, source, target, shape or ClipShape(), model, keys)
 
     def record(self) -> None:
         """Fix the model and the shape of clips, once for an output.

@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from videogen.errors import ConfigError
+from videogen.storage import Storage
 from videogen_cluster.failures import ErrorClass
 from videogen_cluster.listener import Listener
 from videogen_cluster.scheduler import Completed, DeadLettered
@@ -60,6 +62,19 @@ def work_on_ray(
     """
     max_gangs = to_do if config.model.device == "cpu" else None
     return run_workload(workload, config, items, listener, max_gangs)
+
+
+def check_apart(source: Storage, out: Storage) -> None:
+    """Refuse an output among the inputs, where the next invocation would take it for one.
+
+    Raises:
+        ConfigError: it lies there.
+    """
+    if f"{out.uri.rstrip('/')}/".startswith(f"{source.uri.rstrip('/')}/"):
+        raise ConfigError(
+            f"--out: got {out.uri}, which lies in {source.uri}, expected a place outside of what "
+            "is read. Fix: choose a folder beside it."
+        )
 
 
 def run_stage(

@@ -23,7 +23,14 @@ from videogen_cluster.workload import Workload
 from videogen_pipelines.config import GangSection, RunConfig, load_run_config
 from videogen_pipelines.data.captions import CaptionIndex
 from videogen_pipelines.data.duplicates import Originals
-from videogen_pipelines.data.engine import Engine, Stage, StageListener, run_stage, work_on_ray
+from videogen_pipelines.data.engine import (
+    Engine,
+    Stage,
+    StageListener,
+    check_apart,
+    run_stage,
+    work_on_ray,
+)
 from videogen_pipelines.data.pack_workload import PackingTask, PackWorkload
 from videogen_pipelines.data.records import ClipRecord, SourceRecord
 from videogen_pipelines.data.report import DroppedClip, PackReport, write_report
@@ -81,13 +88,15 @@ class PackJob:
             index: a CSV, JSONL or Parquet file of captions; None is a file beside each video.
 
         Raises:
-            ConfigError: the configuration or the index is wrong.
+            ConfigError: the configuration or the index is wrong, or `out` lies among the videos.
             StorageError: there is no video, or a storage cannot be read.
         """
         config = load_run_config(None, list(overrides))
         captions = None if index is None else CaptionIndex.read(index)
-        source = open_source(open_storage(address))
-        return cls(_on_cpu(config), source, open_storage(out), settings or PackSettings(), captions)
+        videos, target = open_storage(address), open_storage(out)
+        check_apart(videos, target)
+        chosen = settings or PackSettings()
+        return cls(_on_cpu(config), open_source(videos), target, chosen, captions)
 
     @cached_property
     def store(self) -> PackStore:

@@ -227,3 +227,10 @@ def test_other_options_need_another_output(videos: Path, tmp_path: Path):
     run(videos, tmp_path / "out")
     with pytest.raises(ConfigError, match="min_frames 3, expected 5 as before"):
         run(videos, tmp_path / "out", min_frames=3)
+
+
+@pytest.mark.parametrize("inside", ["", "shards", "../videos/a/b"])
+def test_an_output_among_the_videos_is_refused(videos: Path, inside: str):
+    with pytest.raises(ConfigError, match=r"--out: got .*, which lies in .*videos"):
+        PackJob.check(str(videos), str(videos / inside))
+    PackJob.check(str(videos), f"{videos}-packed")
