@@ -13,6 +13,8 @@ from videogen.errors import InvalidRequestError, WeightsError
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
 
 SPEC_FILE = "model.yaml"
+ORIGINAL_WAN = "Wan2.1_VAE.pth"
+"""A file by which folders in Wan's original layout are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +101,16 @@ def resolve_model(name: str | Path) -> Path:
     folder = packaged if is_name and packaged.is_dir() else Path(name).expanduser()
     if not (folder / SPEC_FILE).is_file():
         raise WeightsError(
-            f"model: got '{name}', expected 'default' or a folder with {SPEC_FILE} and safetensors "
-            "weights. Fix: check the path; `videogen models` lists what ships with the package."
+            f"model: got '{name}', expected 'default', a folder with {SPEC_FILE} and safetensors "
+            f"weights, or a published one with model_index.json. Fix: {_remedy(folder)}"
         )
     return folder
+
+
+def _remedy(folder: Path) -> str:
+    if (folder / ORIGINAL_WAN).is_file():
+        return "turn this original layout of Wan into that: scripts/convert_wan_original.py."
+    return "check the path; `videogen models` lists what ships with the package."
 
 
 def read_spec(folder: Path) -> ModelSpec:

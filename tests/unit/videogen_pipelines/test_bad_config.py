@@ -130,7 +130,7 @@ def test_a_missing_model_folder(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         resolve_model(tmp_path / "none")
     assert str(caught.value).startswith(
-        f"model: got '{tmp_path}/none', expected 'default' or a folder with model.yaml"
+        f"model: got '{tmp_path}/none', expected 'default', a folder with model.yaml"
     )
 
 

@@ -109,8 +109,14 @@ def test_unknown_fields_of_the_description_are_refused(folder: Path) -> None:
 
 
 def test_a_missing_model_says_what_was_expected() -> None:
-    with pytest.raises(WeightsError, match=r"got 'no/such/folder', expected 'default' or a folder"):
+    with pytest.raises(WeightsError, match=r"got 'no/such/folder', expected 'default', a folder"):
         resolve_model("no/such/folder")
+
+
+def test_the_original_layout_of_wan_is_known(tmp_path: Path) -> None:
+    (tmp_path / "Wan2.1_VAE.pth").touch()
+    with pytest.raises(WeightsError, match=r"Fix: .*convert_wan_original\.py"):
+        resolve_model(tmp_path)
 
 
 @pytest.mark.parametrize(
