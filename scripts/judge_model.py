@@ -4,7 +4,8 @@
     python scripts/judge_model.py vae --world narrow --count 64
     python scripts/judge_model.py negative --count 60
 
-`follow` asks for colour x shape x motion combinations that training never showed; `vae` encodes
+`follow` asks for colour x shape x motion combinations that training never showed, with `--add
+shape=star` for those that show something that was learned since; `vae` encodes
 and decodes held-out clips; `negative` counts red clips with and without `negative_prompt: red`.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from own_worlds import scenes_with, world_with
 
 import videogen
 from videogen.generator import VideoGenerator
@@ -45,6 +47,8 @@ def held_out_scenes(world: str, count: int) -> list[Scene]:
 def follow(pipe: VideoGenerator, options: argparse.Namespace) -> None:
     """Share of clips whose reading agrees with the prompt, per attribute."""
     scenes = held_out_scenes(options.world, options.count)
+    if options.add:
+        scenes = scenes_with(options.add, options.count, PROMPT_SEED, "held_out")
     for steps in options.steps:
         for scale in options.guidance:
             settings = {"num_inference_steps": steps, "guidance_scale": scale}
@@ -60,7 +64,8 @@ def follow_rates(
     for index, scene in enumerate(scenes):
         prompt = prompt_of(scene, index, options.free)
         clip = pipe(prompt, seed=index, num_frames=options.num_frames, **sampling)
-        reading = judge(clip.to_array(), WORLDS[options.world])
+        world = world_with(options.add) if options.add else WORLDS[options.world]
+        reading = judge(clip.to_array(), world)
         verdicts.append(agrees(reading, scene))
         if not verdicts[-1]["all"]:
             missed.append(f"{prompt} -> {reading.colour} {reading.shape} {reading.motion}")
@@ -130,6 +135,7 @@ def main() -> None:
     parser.add_argument("command", choices=commands)
     parser.add_argument("--model", default="default")
     parser.add_argument("--world", default="narrow", choices=WORLDS)
+    parser.add_argument("--add", action="append", default=[], help="such as shape=star; repeatable")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 3.0, 5.0])
     parser.add_argument("--steps", type=int, nargs="+", default=[16])
