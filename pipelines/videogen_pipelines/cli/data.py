@@ -94,8 +94,8 @@ def pack(
     """
     from rich.console import Console
 
-    from videogen_pipelines.data.pack import PackJob
     from videogen_pipelines.data.pack import pack as pack_videos
+    from videogen_pipelines.data.pack_job import PackJob
     from videogen_pipelines.data.settings import PackSettings, parse_accept
 
     settings = PackSettings.check(

@@ -6,35 +6,28 @@ were added meanwhile go into further shards; those that are there stay as they a
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from rich.console import Console
 
-from videogen.errors import ConfigError
-from videogen.storage import Storage, open_storage
+from videogen.storage import Storage
 from videogen_cluster.failures import ErrorClass
 from videogen_cluster.workload import Workload
-from videogen_pipelines.config import GangSection, RunConfig, load_run_config
-from videogen_pipelines.data.captions import CaptionIndex
 from videogen_pipelines.data.duplicates import Originals
 from videogen_pipelines.data.engine import (
     Engine,
     Stage,
     StageListener,
-    check_apart,
     run_stage,
     work_on_ray,
 )
+from videogen_pipelines.data.pack_job import PackJob
 from videogen_pipelines.data.pack_workload import PackingTask, PackWorkload
 from videogen_pipelines.data.records import ClipRecord, SourceRecord
 from videogen_pipelines.data.report import DroppedClip, PackReport, write_report
-from videogen_pipelines.data.settings import PackSettings
 from videogen_pipelines.data.shard_plan import (
     INDEX_PREFIX,
     Candidate,
@@ -46,10 +39,8 @@ from videogen_pipelines.data.shard_plan import (
     store_round,
 )
 from videogen_pipelines.data.shard_workload import ShardingTask, ShardWorkload
-from videogen_pipelines.data.store import PARTS_PREFIX, PackStore
-from videogen_pipelines.evaluation.sources import Source, open_source
+from videogen_pipelines.data.store import PARTS_PREFIX
 
-PACK_KEY = "pack.json"
 LOCK = ".lock-pack"
 State = Literal["complete", "some_failed", "interrupted"]
 _OF_THE_VIDEO = {
@@ -60,81 +51,6 @@ _OF_THE_VIDEO = {
     ErrorClass.UNEXPECTED,
 }
 """Failures that say something about the video: its decoder crashes, or never ends."""
-
-
-@dataclass(frozen=True)
-class PackJob:
-    """One `data pack`, checked before any work."""
-
-    config: RunConfig
-    source: Source
-    out: Storage
-    settings: PackSettings
-    index: CaptionIndex | None = None
-
-    @classmethod
-    def check(
-        cls,
-        address: str,
-        out: str,
-        settings: PackSettings | None = None,
-        index: str | None = None,
-        overrides: Iterable[str] = (),
-    ) -> PackJob:
-        """Find the videos; nothing is written.
-
-        Args:
-            address: a folder of videos, or the output of a run.
-            index: a CSV, JSONL or Parquet file of captions; None is a file beside each video.
-
-        Raises:
-            ConfigError: the configuration or the index is wrong, or `out` lies among the videos.
-            StorageError: there is no video, or a storage cannot be read.
-        """
-        config = load_run_config(None, list(overrides))
-        captions = None if index is None else CaptionIndex.read(index)
-        videos, target = open_storage(address), open_storage(out)
-        check_apart(videos, target)
-        chosen = settings or PackSettings()
-        return cls(_on_cpu(config), open_source(videos), target, chosen, captions)
-
-    @cached_property
-    def store(self) -> PackStore:
-        return PackStore(self.out)
-
-    def record(self) -> None:
-        """Fix how videos are looked at, once for an output.
-
-        Raises:
-            ConfigError: it was another way before.
-        """
-        chosen = self.settings.to_dict()
-        said = {"schema": 1, "digest": self.settings.digest, "settings": chosen}
-        data = json.dumps(said, indent=2).encode() + b"\n"
-        if self.out.create(PACK_KEY, data):
-            return
-        before = json.loads(self.out.read(PACK_KEY))
-        if before["digest"] != self.settings.digest:
-            raise ConfigError(
-                f"{self.out.uri}: got {_difference(chosen, before['settings'])}. Fix: "
-                "give the same options as before, or another --out."
-            )
-
-    def items(self, names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What ranks get for these videos."""
-        versions = dict(names)
-        for clip in self.source.clips(versions):
-            said = self.index.find(clip.key) if self.index is not None else None
-            caption = clip.prompt if said is None else said.text
-            yield (
-                clip.id,
-                {
-                    "key": clip.key,
-                    "version": versions[clip.id],
-                    "caption": caption,
-                    "metadata": {} if said is None else dict(said.metadata),
-                },
-            )
 
 
 def pack(
@@ -270,19 +186,3 @@ def _state(interrupted: bool, failures: Mapping[str, str]) -> State:
     if interrupted:
         return "interrupted"
     return "some_failed" if failures else "complete"
-
-
-def _difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
-    said = [
-        f"{name} {now.get(name)!r}, expected {before.get(name)!r} as before"
-        for name in now
-        if now.get(name) != before.get(name)
-    ]
-    return "; ".join(said)
-
-
-def _on_cpu(config: RunConfig) -> RunConfig:
-    """Looking at videos needs single ranks and no GPU."""
-    model = config.model.model_copy(update={"device": "cpu"})
-    cluster = config.cluster.model_copy(update={"gang": GangSection()})
-    return config.model_copy(update={"model": model, "cluster": cluster})

@@ -17,7 +17,8 @@ from videogen.errors import ConfigError
 from videogen.media import read_video, write_video
 from videogen_cluster.failures import ErrorClass, Failure
 from videogen_cluster.scheduler import DeadLettered
-from videogen_pipelines.data.pack import PackJob, pack
+from videogen_pipelines.data.pack import pack
+from videogen_pipelines.data.pack_job import PackJob
 from videogen_pipelines.data.report import DROPPED_KEY, PackReport
 from videogen_pipelines.data.settings import PackSettings
 from videogen_pipelines.data.shards import read_shard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import webdataset
@@ -27,7 +28,8 @@ def test_what_is_written_is_what_webdataset_reads(tmp_path: Path):
     path = tmp_path / "a.tar"
     assert write_shard(path, SAMPLES) == ["clip-0", "clip-1", "clip-2"]
     assert list(read_shard(path)) == SAMPLES
-    theirs = list(webdataset.WebDataset(str(path), shardshuffle=False))
+    reader: Any = webdataset
+    theirs = list(reader.WebDataset(str(path), shardshuffle=False))
     assert [(each["__key__"], each["mp4"]) for each in theirs] == [
         (key, sample["mp4"]) for key, sample in SAMPLES
     ]
