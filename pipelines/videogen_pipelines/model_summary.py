@@ -15,6 +15,7 @@ from videogen.foreign.address import is_foreign
 from videogen.models import cost
 from videogen.models.config import DiTConfig, TextConfig
 from videogen.models.presets import PRESETS, ParameterCounts
+from videogen.models.protocol import ClipSpec
 from videogen.models.published import INDEX, AnySpec, is_published
 from videogen.models.published_parts import count_model
 from videogen.models.published_spec import PublishedSpec
@@ -190,11 +191,16 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
     )
 
 
-def _described(spec: AnySpec) -> str:
+def _described(spec: object) -> str:
     if not isinstance(spec, PublishedSpec):
         return ""
-    start = ", starts from a picture" if spec.takes_image else ""
-    return f"published, {spec.kind}{start}"
+    return f"{spec.kind}, {'image' if spec.takes_image else 'text'} to video"
+
+
+def name_model(spec: ClipSpec) -> str:
+    """What a model is called and, of a published one, what it is."""
+    described = _described(spec)
+    return f"{spec.name} ({described})" if described else spec.name
 
 
 def _kinds(spec: AnySpec) -> tuple[str, ...]:

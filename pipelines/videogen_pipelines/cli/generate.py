@@ -12,7 +12,7 @@ import typer
 from videogen_pipelines.cli.outcomes import CODES, stoppable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rich.console import Console
 
@@ -319,6 +319,7 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
     from videogen.models.protocol import MakesWholeClips
     from videogen_pipelines.estimate import estimate, measure_flops_per_s
     from videogen_pipelines.generate import make_plan
+    from videogen_pipelines.model_summary import name_model
     from videogen_pipelines.summary import format_bytes, format_seconds
 
     plan = make_plan(job)
@@ -339,10 +340,13 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
             "estimated_seconds": cost.seconds,
             "estimated_bytes": cost.bytes,
             "gang": None if gang is None else asdict(gang),
+            "model": name_model(spec),
         }
         typer.echo(json_module.dumps(found, indent=2))
         return
-    console.print(f"{job.report.path} → {job.storage.uri}, model {job.model.stamp.name}")
+    console.print(
+        f"{job.report.path} → {job.storage.uri}, model {name_model(spec)}", soft_wrap=True
+    )
     console.print(f"  clips     {plan.to_do:,} to make, {plan.done:,} done already")
     if plan.invalid:
         console.print(f"  bad rows  {plan.invalid:,}, to be skipped and reported")
@@ -353,6 +357,8 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
         soft_wrap=True,
     )
     console.print(f"  storage   about {format_bytes(cost.bytes)}")
+    for line in _about_published(job):
+        console.print(line, soft_wrap=True)
     if gang is not None:
         console.print(
             f"  gangs     cfg {gang.cfg_degree} × seq {gang.seq_degree}, {gang.weights} weights: "
@@ -361,6 +367,27 @@ def _dry_run(job: Job, console: Console, *, as_json: bool) -> None:
             f"{format_bytes(gang.sent_bytes_per_step)} sent a step",
             soft_wrap=True,
         )
+
+
+def _about_published(job: Job) -> Iterator[str]:
+    """What one rank holds of a published model, and the shifts that its rows get by their size."""
+    from videogen.models.published_spec import PublishedSpec
+    from videogen.parallel.planner import estimate_memory
+    from videogen.parallel.planner_work import Degrees
+    from videogen_pipelines.sharding import clip_dtype, widest_clip
+    from videogen_pipelines.summary import format_bytes
+
+    spec, shapes = job.model.spec, job.row_index().shapes
+    if not isinstance(spec, PublishedSpec):
+        return
+    if shapes:
+        memory = estimate_memory(widest_clip(spec, shapes, clip_dtype(job.config.model)), Degrees())
+        yield (
+            f"  memory    about {format_bytes(memory.peak)} on one rank for the largest clip, "
+            f"{format_bytes(memory.weights)} of it weights (an estimate)"
+        )
+    for pixels, shift in job.model.defaults(job.config).flow_shifts or ():
+        yield f"  shift     flow_shift {shift:g} from {pixels:,} pixels a frame on"
 
 
 def _dry_run_foreign(

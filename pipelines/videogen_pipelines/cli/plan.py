@@ -56,7 +56,7 @@ def plan(
     from videogen.parallel.planner import Goal, check_degrees
     from videogen.parallel.planner import plan as make_plan
     from videogen.parallel.planner_hardware import GPUS
-    from videogen_pipelines.model_summary import DTYPES, find_model
+    from videogen_pipelines.model_summary import DTYPES, find_model, name_model
     from videogen_pipelines.sharding import (
         choice_to_dict,
         clip_demand,
@@ -89,7 +89,7 @@ def plan(
     if json:
         typer.echo(json_module.dumps(choice_to_dict(choice), indent=2))
     else:
-        Console().print(render(choice, clips, spec.name, gpus, gpu))
+        Console().print(render(choice, clips, name_model(spec), gpus, gpu))
 
 
 def _check_usage(

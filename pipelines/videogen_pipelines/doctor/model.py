@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from videogen.errors import ConfigError, WeightsError
 from videogen.storage import is_remote
 from videogen_pipelines.doctor.checks import Family, Finding, Probe, failed, ok
 from videogen_pipelines.doctor.subject import Subject
-
-if TYPE_CHECKING:
-    from videogen.models.published import AnySpec
 
 
 def model_family(subject: Subject) -> Family:
@@ -69,21 +65,15 @@ def _check_foreign(name: str) -> Finding:
 def _check_published(name: str, decoder: str | None) -> Finding:
     from videogen.models.published_parts import count_model
     from videogen_pipelines.model_cache import check_model_files, read_model_spec
+    from videogen_pipelines.model_summary import name_model
     from videogen_pipelines.summary import format_bytes
 
     spec = read_model_spec(name, decoder)
     check_model_files(spec)
     files = list(Path(name).expanduser().rglob("*.safetensors"))
     size = sum(path.stat().st_size for path in files)
-    found = f"{_published_kind(spec)} in {name}, {len(files)} weight files, {format_bytes(size)}"
+    found = f"{name_model(spec)} in {name}, {len(files)} weight files, {format_bytes(size)}"
     return ok(f"{found}, {count_model(spec).total / 1e9:.3g} G parameters, all as described")
-
-
-def _published_kind(spec: AnySpec) -> str:
-    from videogen.models.published_spec import PublishedSpec
-
-    assert isinstance(spec, PublishedSpec), "read_model_spec found model_index.json"
-    return f"{spec.kind} ({'image' if spec.takes_image else 'text'} to video)"
 
 
 def _check_remote(name: str) -> Finding:

@@ -96,7 +96,8 @@ def test_a_dry_run_and_a_plan_cost_it(folder: Path, tmp_path: Path) -> None:
     assert found["gang"]["rank_bytes"] < found["gang"]["alone_bytes"]
     plan = CliRunner().invoke(app, ["plan", "--model", model, "--gpus", "2", "--json"])
     assert json.loads(plan.stdout)["best"]["memory"]["decode"] > 0
-    assert "Wan 2.1 (image to video)" in check_model(model).found
+    named = "wan-i2v (Wan 2.1, image to video)"
+    assert found["model"] == named and named in check_model(model).found
 
 
 @pytest.mark.parametrize("command", ["generate", "plan", "doctor"])
