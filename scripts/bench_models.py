@@ -181,7 +181,7 @@ def latte_dit(args: argparse.Namespace) -> Case:
 def wan_vae(args: argparse.Namespace) -> Case:
     from diffusers import AutoencoderKLWan
 
-    t, h, w = (21, 60, 104) if args.device == "cuda" else (2, 16, 16)
+    t, h, w = (21, 60, 104) if args.device == "cuda" else (2, 12, 16)
     theirs: Any = filled(AutoencoderKLWan()).to(args.device, args.dtype)
     with on_meta():
         ours = WanVAE(WanVAEConfig())

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videogen.models.winograd import convolve, is_worthwhile
+
 StreamCache = dict[str, Tensor]
 
 
@@ -23,6 +25,8 @@ class CausalConv3d(nn.Module):
     """
 
     name: str = ""
+    saves_products: bool = False
+    """Whether to use Winograd's method where it pays; sums are then rounded otherwise."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: tuple[int, int, int], stride: int = 1
@@ -38,8 +42,13 @@ class CausalConv3d(nn.Module):
         taps, rows, columns = self.weight.shape[2:]
         if taps > 1:
             x = self._with_past(x, taps, cache)
-        padding = (0, rows // 2, columns // 2)
-        return F.conv3d(x, self.weight, self.bias, (self.stride, 1, 1), padding)
+        return self._convolve(x, (rows // 2, columns // 2))
+
+    def _convolve(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        """Convolve frames that have their past already."""
+        if self.saves_products and self.stride == 1 and is_worthwhile(x, self.weight):
+            return convolve(x, self.weight, self.bias, padding)
+        return F.conv3d(x, self.weight, self.bias, (self.stride, 1, 1), (0, *padding))
 
     def _with_past(self, x: Tensor, taps: int, cache: StreamCache | None) -> Tensor:
         past = None if cache is None else cache.get(self.name)

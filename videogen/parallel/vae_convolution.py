@@ -10,7 +10,6 @@ import copy
 from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from videogen.models.causal_conv import CausalConv3d, StreamCache
 
@@ -45,7 +44,7 @@ class HaloConv3d(CausalConv3d):
             x = self._with_past(x, taps, cache)
         if x.shape[self.halo.dim] < self.weight.shape[self.halo.dim]:
             return self._nothing(x, taps)
-        return F.conv3d(x, self.weight, self.bias, (self.stride, 1, 1), padding)
+        return self._convolve(x, (padding[1], padding[2]))
 
     def _nothing(self, x: Tensor, taps: int) -> Tensor:
         """The result where there are too few lines for one line of it."""

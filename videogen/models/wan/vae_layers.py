@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -16,6 +18,10 @@ ALONG_TIME = (3, 1, 1)
 
 class WanConv3d(CausalConv3d):
     """Causal convolution before whose first frame there is nothing: zeros."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.saves_products = True
 
     def _before_the_first(self, x: Tensor, taps: int) -> Tensor:
         return no_frames_seen(x, taps - 1)
