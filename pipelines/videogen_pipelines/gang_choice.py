@@ -34,7 +34,7 @@ def settle_gang(config: RunConfig, spec: AnySpec, shapes: Collection[ClipShape])
     gang = config.cluster.gang
     if gang.is_single or not shapes:
         return _one_rank(gang)
-    demand = widest_clip(spec, shapes, clip_dtype(config.model))
+    demand = widest_clip(spec, shapes, clip_dtype(config.model), config.model.offload)
     if gang.seq_degree != "auto" and gang.cfg_degree != "auto":
         return _settled(gang, _asked_for(gang, demand), is_divided=False)
     try:

@@ -105,11 +105,16 @@ def clips_of_size(spec: AnySpec, count: int, said: Mapping[str, Any]) -> Clips:
     return Clips(count, kind)
 
 
-def clip_demand(spec: AnySpec, kind: ClipKind, dtype: torch.dtype) -> ClipDemand:
+def clip_demand(
+    spec: AnySpec, kind: ClipKind, dtype: torch.dtype, offload: Collection[str] = ()
+) -> ClipDemand:
     """What one clip asks of a gang; text encoders are counted for published models alone.
 
     A clip that is made in stretches counts as one of the longest of them, with as many more steps
     as there is more to denoise; of its decoding, only that of one stretch is counted.
+
+    Args:
+        offload: parts that visit the GPU only while they are used; see `ModelSection`.
     """
     kind = _one_stretch(spec, kind)
     parameters = count_model(spec)
@@ -126,6 +131,8 @@ def clip_demand(spec: AnySpec, kind: ClipKind, dtype: torch.dtype) -> ClipDemand
         num_dit_parameters=parameters.dit,
         num_vae_parameters=parameters.vae + parameters.image,
         num_text_parameters=parameters.text or 0,
+        offloads_text="text" in offload,
+        offloads_vae="vae" in offload,
     )
 
 
@@ -162,10 +169,14 @@ class GangForecast:
 
 
 def forecast_gang(
-    spec: AnySpec, shapes: Collection[ClipShape], gang: GangSection, dtype: torch.dtype
+    spec: AnySpec,
+    shapes: Collection[ClipShape],
+    gang: GangSection,
+    dtype: torch.dtype,
+    offload: Collection[str] = (),
 ) -> GangForecast:
     """What to expect of gangs of settled degrees."""
-    demand = widest_clip(spec, shapes, dtype)
+    demand = widest_clip(spec, shapes, dtype, offload)
     cfg, seq = gang.degrees
     degrees = Degrees(cfg, seq, gang.ulysses_degree or best_ulysses_degree(demand, seq))
     is_divided = gang.weights in ("sharded", "offloaded")
@@ -179,11 +190,16 @@ def forecast_gang(
     )
 
 
-def widest_clip(spec: AnySpec, shapes: Collection[ClipShape], dtype: torch.dtype) -> ClipDemand:
+def widest_clip(
+    spec: AnySpec,
+    shapes: Collection[ClipShape],
+    dtype: torch.dtype,
+    offload: Collection[str] = (),
+) -> ClipDemand:
     """The clip that has work for most ranks, the largest of those; guided if any is."""
     is_guided = any(shape.is_guided for shape in shapes)
     kinds = [ClipKind(s.num_frames, s.height, s.width, 1, is_guided) for s in shapes]
-    demands = [clip_demand(spec, kind, dtype) for kind in kinds]
+    demands = [clip_demand(spec, kind, dtype, offload) for kind in kinds]
     return max(demands, key=lambda each: (max_seq_degree(each), prod(each.latent_shape)))
 
 

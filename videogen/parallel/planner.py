@@ -184,10 +184,13 @@ def estimate_memory(
     if shared_weights:
         dit = dit // degrees.num_ranks + 2 * dit // demand.dit.depth
     text = cost.weight_bytes(demand.num_text_parameters, demand.dtype)
+    vae = cost.weight_bytes(demand.num_vae_parameters, torch.float32)
+    visiting_text, visiting_vae = text * demand.offloads_text, vae * demand.offloads_vae
+    denoise = work.denoise_bytes(demand, degrees) * (2 if overlap else 1)
     return Memory(
-        weights=dit + text + cost.weight_bytes(demand.num_vae_parameters, torch.float32),
-        denoise=work.denoise_bytes(demand, degrees) * (2 if overlap else 1),
-        decode=work.decode_bytes(demand, degrees),
+        weights=dit + text + vae - visiting_text - visiting_vae,
+        denoise=max(denoise, visiting_text),
+        decode=work.decode_bytes(demand, degrees) + visiting_vae,
     )
 
 

@@ -52,6 +52,9 @@ class ClipDemand:
     num_vae_parameters: int
     """And those of an image encoder, which is in float32 as well."""
     num_text_parameters: int = 0
+    offloads_text: bool = False
+    """Whether the text encoder visits the GPU only while it is used."""
+    offloads_vae: bool = False
 
     @property
     def latent_shape(self) -> cost.LatentShape:

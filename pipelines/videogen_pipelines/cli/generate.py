@@ -381,7 +381,9 @@ def _about_published(job: Job) -> Iterator[str]:
     if not isinstance(spec, PublishedSpec):
         return
     if shapes:
-        memory = estimate_memory(widest_clip(spec, shapes, clip_dtype(job.config.model)), Degrees())
+        section = job.config.model
+        demand = widest_clip(spec, shapes, clip_dtype(section), section.offload)
+        memory = estimate_memory(demand, Degrees())
         yield (
             f"  memory    about {format_bytes(memory.peak)} on one rank for the largest clip, "
             f"{format_bytes(memory.weights)} of it weights (an estimate)"
@@ -427,7 +429,7 @@ def _forecast(job: Job) -> GangForecast | None:
     is_gpu = section.device == "cuda" or (section.device == "auto" and torch.cuda.is_available())
     auto = torch.bfloat16 if is_gpu else torch.float32
     dtype = DTYPES.get(section.dtype, auto)
-    return forecast_gang(spec, shapes, job.config.cluster.gang, dtype)
+    return forecast_gang(spec, shapes, job.config.cluster.gang, dtype, section.offload)
 
 
 def _run(
