@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from videogen.errors import ConfigError, StorageError
+from videogen.foreign.address import is_foreign
 from videogen.storage import Storage, open_storage
 from videogen_pipelines.config import GangSection, RunConfig, load_run_config
 from videogen_pipelines.data.encode_workload import ClipShape, EncodeWorkload, EncodingTask
@@ -76,6 +77,11 @@ class EncodeJob:
         cluster = config.cluster.model_copy(update={"gang": GangSection()})
         config = config.model_copy(update={"cluster": cluster})
         model = LoadedModel.read(config.model.name)
+        if is_foreign(config.model.name):
+            raise ConfigError(
+                f"--model: got {config.model.name}, which makes whole clips and shows no VAE; "
+                "expected a model of this project or a published one that it loads."
+            )
         source, target = open_storage(address), open_storage(out)
         check_apart(source, target)
         keys = tuple(sorted(key for key in source.list() if key.endswith(".tar")))
@@ -112,7 +118,8 @@ class EncodeJob:
         """What every rank needs to know."""
         section = self.config.model
         where = self.source.uri, self.out.uri
-        return EncodingTask(*where, self.model.name, section.device, section.dtype, self.shape)
+        name, digest = self.model.name, self.model.stamp.digest
+        return EncodingTask(*where, name, digest, section.device, section.dtype, self.shape)
 
 
 def encode(

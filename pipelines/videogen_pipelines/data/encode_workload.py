@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from videogen.errors import ConfigError, InvalidRequestError, MediaError, NonFiniteError
+from videogen.errors import (
+    ConfigError,
+    InvalidRequestError,
+    MediaError,
+    NonFiniteError,
+    WeightsError,
+)
 from videogen.media import iter_video, probe
 from videogen.models.protocol import ClipSpec
 from videogen.storage import local_copy, open_storage
@@ -58,6 +64,7 @@ class EncodingTask:
     source_uri: str
     out_uri: str
     model: str
+    model_digest: str
     device: str
     dtype: str
     shape: ClipShape
@@ -70,7 +77,11 @@ class EncodeWorkload:
         self.task = task
 
     def setup(self, context: RankContext) -> None:
-        """Load the model and open both storages."""
+        """Load the model and open both storages.
+
+        Raises:
+            WeightsError: the model here is not the one that the coordinator knows.
+        """
         import torch
 
         from videogen.loading import load_generator
@@ -80,6 +91,11 @@ class EncodeWorkload:
         device = context.device if task.device == "auto" else task.device
         generator = load_generator(local_model(task.model), device, task.dtype)
         self._model, self._device = generator.model, generator.device
+        if generator.spec.digest != task.model_digest:
+            raise WeightsError(
+                f"{task.model}: got digest {generator.spec.digest[:12]} on this machine, expected "
+                f"{task.model_digest[:12]}. Fix: put the same model on every machine."
+            )
         self._source, self._out = open_storage(task.source_uri), open_storage(task.out_uri)
 
     def compute(
@@ -116,7 +132,7 @@ class EncodeWorkload:
             heartbeat("encode", done, done + 1)
             try:
                 yield key, self._sample(key, sample, folder / "clip.mp4")
-            except (MediaError, InvalidRequestError, NonFiniteError) as error:
+            except (MediaError, NonFiniteError, ValueError) as error:  # of its JSON or its size
                 skipped[key] = str(error)
 
     def _sample(self, key: str, sample: Mapping[str, bytes], path: Path) -> Sample:

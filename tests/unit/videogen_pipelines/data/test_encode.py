@@ -81,12 +81,17 @@ def test_a_damaged_clip_is_skipped_by_name_and_a_damaged_shard_fails(
     shards: Path, tmp_path: Path, tiny_model: Path
 ):
     write_shard(
-        shards / "b/clips-0.tar", [("bad", {"mp4": b"no video"}), ("bare", {"txt": b"no clip"})]
+        shards / "b/clips-0.tar",
+        [
+            ("bad", {"mp4": b"no video"}),
+            ("bare", {"txt": b"no clip"}),
+            ("said", {"mp4": b"", "json": b"no JSON"}),
+        ],
     )
     (shards / "c.tar").write_bytes((shards / "a/clips-0.tar").read_bytes()[:700])
     report = run(shards, tmp_path / "out", tiny_model)
     assert (report.state, report.clips) == ("some_failed", 2)
-    assert set(report.skipped) == {"bad", "bare"}
+    assert set(report.skipped) == {"bad", "bare", "said"}
     assert "expected a member bare.mp4" in report.skipped["bare"]
     assert set(report.failures) == {"c"}
     assert "c.tar" in report.failures["c"]
