@@ -50,7 +50,7 @@ test: setup ## run the tests (PYTEST_ARGS="-k storage" to choose)
 		if test $$status != 5 && { test $$worst = 5 || test $$worst = 0; }; then worst=$$status; fi; \
 	}; \
 	run -m "$(TESTS) and not ($(WAITING) or $(ALONE))" -n 2 --dist loadfile; \
-	run -m "$(TESTS) and $(WAITING) and not ($(ALONE))" -n 2 --dist loadfile $(NONE_WAITS); \
+	run -m "$(TESTS) and $(WAITING) and not ($(ALONE))" -n 3 --dist loadfile $(NONE_WAITS); \
 	run -m "$(TESTS) and ($(ALONE))" $(NONE_WAITS); \
 	exit $$worst
 

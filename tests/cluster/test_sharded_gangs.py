@@ -198,6 +198,7 @@ def test_weights_may_be_divided_or_kept_in_the_memory_of_the_cpu(
     expect_same_clips(job, alone)
 
 
+@pytest.mark.alone
 def test_a_rank_that_fails_costs_its_gang_and_no_clip(
     cluster: Cluster, make_job: Callable[..., Job], alone: Job
 ):

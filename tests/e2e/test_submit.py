@@ -148,13 +148,13 @@ def status(videogen: Callable[..., Any], out: Path) -> dict[str, Any]:
 
 def wait_for_clips(out: Path) -> None:
     """Until the coordinator has told storage of one."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError):
             if json.loads((out / "status.json").read_text())["done"]:
                 return
         time.sleep(0.1)
-    raise AssertionError(f"no clip in two minutes: {sorted(out.rglob('*'))}")
+    raise AssertionError(f"no clip in four minutes: {sorted(out.rglob('*'))}")
 
 
 def wait_for_metrics(head: Head) -> str:
