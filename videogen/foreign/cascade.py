@@ -18,7 +18,6 @@ from videogen.foreign.spec import ForeignSpec, Stage
 from videogen.requests import ClipRequest
 
 OnStep = Callable[[int, int], None]
-_SHARED_ALWAYS = ("prompt", "negative_prompt")
 _FACTORS = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio")
 
 
@@ -55,6 +54,8 @@ class Cascade:
             WeightsError: a file is damaged or does not fit its configuration.
             ConfigError: an option does not go with the device or the pipeline.
         """
+        if cpu_offload:
+            _check_offload(device)
         loaded: dict[tuple[object, ...], Any] = {}
         pipelines: list[Any] = []
         for stage in spec.stages:
@@ -83,11 +84,7 @@ class Cascade:
         Raises:
             ConfigError: the pipelines run on the CPU.
         """
-        if self._device.type == "cpu":
-            raise ConfigError(
-                "model.cpu_offload: got true on the CPU, expected a GPU to keep memory free on. "
-                "Fix: leave it out."
-            )
+        _check_offload(self._device)
         if not self._is_offloaded:
             for pipeline in self.pipelines:
                 pipeline.enable_model_cpu_offload(device=self._device)
@@ -185,6 +182,14 @@ class Cascade:
             return bool(value)
         is_own = index == 0 and field in self.spec.sampling
         return is_own or self.spec.is_said(field, value)
+
+
+def _check_offload(device: torch.device) -> None:
+    if device.type == "cpu":
+        raise ConfigError(
+            "model.cpu_offload: got true on the CPU, expected a GPU to keep memory free on. "
+            "Fix: leave it out."
+        )
 
 
 def _component_keys(stage: Stage) -> dict[str, tuple[object, ...]]:
