@@ -27,12 +27,13 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from videogen.models.accelerate import accelerate
+from videogen.models.accelerate import accelerate, can_pack
 from videogen.models.image_vae.config import ImageVAEConfig
 from videogen.models.image_vae.vae import ImageVAE
 from videogen.models.latte.config import LatteConfig
 from videogen.models.latte.transformer import LatteTransformer
 from videogen.models.meta import on_meta
+from videogen.models.packed import PackedLinear
 from videogen.models.text import TextEmbedding
 from videogen.models.wan.config import WanConfig
 from videogen.models.wan.transformer import FLOAT32_PARTS, WanTransformer
@@ -181,7 +182,7 @@ def latte_dit(args: argparse.Namespace) -> Case:
 def wan_vae(args: argparse.Namespace) -> Case:
     from diffusers import AutoencoderKLWan
 
-    t, h, w = (21, 60, 104) if args.device == "cuda" else (2, 12, 16)
+    t, h, w = (21, 60, 104) if args.device == "cuda" else (2, 8, 12)
     theirs: Any = filled(AutoencoderKLWan()).to(args.device, args.dtype)
     with on_meta():
         ours = WanVAE(WanVAEConfig())
@@ -200,7 +201,7 @@ def wan_vae(args: argparse.Namespace) -> Case:
 def latte_vae(args: argparse.Namespace) -> Case:
     from diffusers import AutoencoderKL
 
-    t, side = (16, 64) if args.device == "cuda" else (1, 32)
+    t, side = (16, 64) if args.device == "cuda" else (1, 24)
     published = ImageVAEConfig()
     fields = {
         "down_block_types": published.down_block_types,
@@ -241,12 +242,14 @@ def timed(run: Run, device: str) -> float:
 
 
 def matmul_rate(args: argparse.Namespace) -> float:
-    """GFLOP/s of one large matrix product, the best of a few."""
+    """GFLOP/s of one large linear layer, the best of a few and, on CPUs, of both libraries."""
     n = 8192 if args.device == "cuda" else 1536
-    a, b = normal(n, n, seed=1, like=args), normal(n, n, seed=2, like=args)
-    run = lambda: a @ b  # noqa: E731
-    run()
-    return 2 * n**3 / 1e9 / min(timed(run, args.device) for _ in range(5))
+    x, layer = normal(n, n, seed=1, like=args), nn.Linear(n, n).requires_grad_(False)
+    layers: list[nn.Module] = [layer.to(args.device, args.dtype)]
+    if args.device == "cpu" and can_pack():
+        layers.append(PackedLinear(layer))
+    times = [timed(lambda one=one: one(x), args.device) for _ in range(4) for one in layers]
+    return 2 * n**3 / 1e9 / min(times)
 
 
 def grouped(run: Run, device: str) -> dict[str, float]:

@@ -66,7 +66,7 @@ class CacheSection(_Section):
     kind: Literal["first_block", "pyramid"]
     """first_block leaves out all blocks but the first while that changes little; pyramid uses
     attention of factorized models again for some steps."""
-    threshold: Annotated[float, Field(ge=0)] = 0.1
+    threshold: Annotated[float, Field(ge=0)] = 0.06
     """Of first_block: how much change, summed over steps, is little."""
     ranges: Annotated[list[Count], Field(min_length=3, max_length=3)] = [2, 4, 6]
     """Of pyramid: for how many steps attention along space, along time and to text is used."""

@@ -43,7 +43,7 @@ class StepCache:
     """Work of earlier denoising steps that is used again; see `videogen.models.step_cache`."""
 
     kind: Literal["first_block", "pyramid"]
-    threshold: float = 0.1
+    threshold: float = 0.06
     """first_block: relative change of the first block's residual, summed over steps, up to which
     what all other blocks add is taken from the last step that computed it."""
     ranges: tuple[int, int, int] = (2, 4, 6)

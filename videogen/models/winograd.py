@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 MIN_CHANNELS = 32
 """With fewer, transforming costs more than the products it saves."""
 STRIP_BYTES = 6 * 2**20
+STRIPS_PER_WEIGHTS = 2
 _TRANSFORMED: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
@@ -52,7 +52,8 @@ def convolve(
         `b o t' h' w'` with channels last in memory, t' = t - taps + 1.
     """
     weights = transformed(weight)
-    return torch.cat([_convolve(clip, weights, bias, padding) for clip in x.split(1)])
+    clips = [_convolve(clip, weights, bias, padding) for clip in x.split(1)]
+    return clips[0] if len(clips) == 1 else torch.cat(clips)
 
 
 def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
@@ -60,17 +61,28 @@ def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[in
     taps, _, _, o = weights.shape
     h, w = (side + 2 * lines - 2 for side, lines in zip(size, padding, strict=True))
     rows, columns = -(-h // 2), -(-w // 2)
-    (above, left), (below, right) = padding, (2 * rows - h, 2 * columns - w)
-    beside = (0, 0, left, left + right, above, above + below)
-    padded = F.pad(x[0].permute(1, 2, 3, 0), beside).contiguous()
+    padded = _padded(x[0], padding, (2 * rows + 2, 2 * columns + 2))
     out = x.new_empty(t - taps + 1, rows, 2, columns, 2, o)
-    height = max(1, min(rows, STRIP_BYTES // (4 * 16 * t * columns * c)))
+    # The weights pass through the cache once a strip, so a strip is not small beside them.
+    strip_bytes = max(STRIP_BYTES, STRIPS_PER_WEIGHTS * weights.nbytes)
+    height = max(1, min(rows, strip_bytes // (4 * 16 * t * columns * c)))
     for start in range(0, rows, height):
         strip = padded[:, 2 * start : 2 * min(start + height, rows) + 2]
         tiles = _input_transform(strip, columns)
         _output_transform(_products(tiles, weights), bias, out[:, start : start + height])
     whole = out.view(1, t - taps + 1, 2 * rows, 2 * columns, o)
     return whole[:, :, :h, :w].permute(0, 4, 1, 2, 3)
+
+
+def _padded(x: Tensor, padding: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Frames `c t h w` as `t h w c` of a larger size, with zeros around them."""
+    c, t, h, w = x.shape
+    (above, left), (height, width) = padding, size
+    padded = x.new_empty(t, height, width, c)
+    padded[:, :above], padded[:, above + h :] = 0, 0
+    padded[:, :, :left], padded[:, :, left + w :] = 0, 0
+    padded[:, above : above + h, left : left + w] = x.permute(1, 2, 3, 0)
+    return padded
 
 
 def _input_transform(strip: Tensor, columns: int) -> Tensor:

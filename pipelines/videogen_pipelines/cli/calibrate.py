@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from videogen.models.variant import StepCache
 
 _HEADERS = ("setting", "PSNR dB", "worst", "SSIM", "s a clip", "faster")
-_FIRST_BLOCK = "0.05,0.1,0.2,0.3,0.5"
+_FIRST_BLOCK = "0.03,0.06,0.1,0.2"
 _PYRAMID = "2/2/2,2/4/6,3/6/9"
 
 

@@ -13,6 +13,7 @@ from videogen.models import winograd
 @pytest.mark.parametrize(("h", "w"), [(8, 6), (7, 9), (3, 3)])
 def test_it_is_a_convolution(monkeypatch, taps, padding, strip_bytes, h, w):
     monkeypatch.setattr(winograd, "STRIP_BYTES", strip_bytes)
+    monkeypatch.setattr(winograd, "STRIPS_PER_WEIGHTS", 0 if strip_bytes == 0 else 2)
     x = torch.randn(2, 5, taps + 1, h, w, dtype=torch.float64)
     weight, bias = torch.randn(7, 5, taps, 3, 3).double(), torch.randn(7).double()
     for shift in (bias, None):

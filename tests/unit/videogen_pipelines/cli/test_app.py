@@ -54,6 +54,7 @@ def test_help_loads_nothing_heavy():
         "show",
         "models",
         "doctor",
+        "calibrate",
         "evaluate",
         "compare",
         "sweep",
