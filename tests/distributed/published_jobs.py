@@ -121,12 +121,13 @@ def make_clips(
     """Clips of a published model, by the ranks of a mesh of (cfg, seq) `degrees`."""
     generator = videogen.load(folder, device="cpu")
     parallelize_generator(generator, rank.mesh(*degrees), weights=weights)
+    kept = local_weight_bytes(generator.model.dit)  # before they are packed for use
     latents, frames = [], []
     for row in rows:
         made, its_frames = clip_of(generator, row, start)
         latents.append(made)
         frames.append(its_frames)
-    return latents, np.concatenate(frames), local_weight_bytes(generator.model.dit)
+    return latents, np.concatenate(frames), kept
 
 
 def clip_of(

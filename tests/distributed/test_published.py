@@ -91,13 +91,13 @@ def test_clips_of_many_ranks_are_those_of_one(
 ) -> None:
     folder, start = str(folders / name), PICTURE if name == "wan-image" else None
     alone = videogen.load(folder, device="cpu")
+    whole = local_weight_bytes(alone.model.dit)
     made = [published_jobs.clip_of(alone, row, start) for row in ROWS[name]]
     job = {"folder": folder, "rows": ROWS[name], "degrees": degrees, "start": start}
     found = ranks.run(published_jobs.make_clips, degrees[0] * degrees[1], **job, weights=weights)
     for latents, _, num_bytes in found:
         for ours, (one, _) in zip(latents, made, strict=True):
             assert np.abs(ours - one).max() <= 1e-4
-        whole = local_weight_bytes(alone.model.dit)
         assert num_bytes == whole if weights == "whole" else num_bytes < 0.6 * whole
     frames = np.concatenate([each for _, each in made])
     assert found[0][1].shape == frames.shape
