@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from videogen.clip_ids import clip_id
 from videogen.defaults import SAMPLER_VERSION
 from videogen.media import write_video
-from videogen.requests import ClipRequest, clip_id
+from videogen.requests import ClipRequest
 from videogen.storage import LocalStorage
 from videogen_cluster.listener import Listener
 from videogen_cluster.scheduler import Completed

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from videogen.requests import ClipRequest, Extension, clip_id
+from videogen.clip_ids import clip_id
+from videogen.requests import ClipRequest, Extension
 from videogen_pipelines.manifest import InvalidRow
 
 

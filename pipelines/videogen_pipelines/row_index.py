@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from videogen.requests import ClipRequest, clip_id
+from videogen.clip_ids import clip_id
+from videogen.requests import ClipRequest
 from videogen_pipelines.manifest.rows import ResolvedRow
 from videogen_pipelines.plan import ClipShape, Plan
 

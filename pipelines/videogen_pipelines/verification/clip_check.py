@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from videogen.clip_ids import clip_id
 from videogen.errors import MediaError
-from videogen.requests import clip_id
 from videogen.storage import MissingKeyError, Storage, local_copy
 from videogen_pipelines.commit import Inspect, inspect_clip, sha256_of
 from videogen_pipelines.inventory import StoredItem

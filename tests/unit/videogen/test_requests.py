@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from videogen.clip_ids import LONG_CLIP_FIELDS, clip_id
 from videogen.errors import InvalidRequestError
 from videogen.requests import (
-    LONG_CLIP_FIELDS,
     SAMPLERS,
     ClipRequest,
     FieldProblem,
     SamplingDefaults,
     check_id,
-    clip_id,
     find_problems,
     make_request,
 )

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from videogen.clip_ids import clip_id
 from videogen.defaults import SAMPLER_VERSION
 from videogen.errors import MediaError
-from videogen.requests import ClipRequest, clip_id
+from videogen.requests import ClipRequest
 from videogen.storage import LocalStorage
 from videogen_pipelines.commit import ClipFile
 from videogen_pipelines.sidecar import ModelStamp, Provenance, Timings

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from videogen.requests import ClipRequest, clip_id
+from videogen.clip_ids import clip_id
+from videogen.requests import ClipRequest
 from videogen_pipelines.manifest import InvalidRow
 from videogen_pipelines.plan import ClipShape, Plan, PlannedClip, Planner
 

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videogen.requests import ClipRequest, clip_id
+from videogen.clip_ids import clip_id
+from videogen.requests import ClipRequest
 from videogen_pipelines.manifest import InvalidRow
 from videogen_pipelines.manifest.readers import RawRow
 from videogen_pipelines.manifest.rows import ResolvedRow

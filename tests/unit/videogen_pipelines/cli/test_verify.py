@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from videogen.clip_ids import clip_id
 from videogen.defaults import SAMPLER_VERSION
 from videogen.media import write_video
-from videogen.requests import ClipRequest, clip_id
+from videogen.requests import ClipRequest
 from videogen.storage import LocalStorage
 from videogen_pipelines.cli.app import app, run
 from videogen_pipelines.commit import commit_clip

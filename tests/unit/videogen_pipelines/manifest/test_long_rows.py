@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from videogen.clip_ids import clip_id
 from videogen.media import write_video
-from videogen.requests import TimedPrompt, clip_id
+from videogen.requests import TimedPrompt
 from videogen_pipelines.manifest.durations import frames_of
 from videogen_pipelines.manifest.media import MediaPlace
 
