@@ -13,6 +13,7 @@ is diffusers' time by ours; its interval is Student's, over the logarithms of th
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import os
@@ -44,7 +45,16 @@ STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 10: 2
 WORDS = 40
 """Tokens of the prompts; a negative prompt has them too."""
 GROUPS = {
-    "matmul": ("addmm", "mm", "bmm", "linear", "_linear_pointwise", "_addmm"),
+    "matmul": (
+        "addmm",
+        "mm",
+        "bmm",
+        "baddbmm",
+        "baddbmm_",
+        "linear",
+        "_linear_pointwise",
+        "_addmm",
+    ),
     "convolution": ("convolution", "_convolution", "conv3d", "conv2d", "mkldnn_convolution"),
     "attention": ("attention",),
     "norm": ("norm", "layer_norm", "native_group_norm"),
@@ -79,6 +89,11 @@ class Outcome:
     floor_s: float
     floor_share: float
     groups: dict[str, float]
+
+
+def reference(kind: str, **fields: Any) -> Any:
+    """A module of diffusers, which only the benchmark needs."""
+    return getattr(importlib.import_module("diffusers"), kind)(**fields)
 
 
 def filled(theirs: nn.Module, seed: int = 0) -> nn.Module:
@@ -116,13 +131,11 @@ def counted(run: Run) -> float:
 
 
 def wan_dit(args: argparse.Namespace) -> Case:
-    from diffusers import WanTransformer3DModel
-
     on_gpu = args.device == "cuda"
     t, h, w = (21, 60, 104) if on_gpu else (3, 30, 52)
     layers = args.layers or (30 if on_gpu else 3)
-    fields = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": layers}
-    theirs: Any = filled(WanTransformer3DModel(**fields)).to(args.device, args.dtype)
+    fields: dict[str, Any] = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": layers}
+    theirs: Any = filled(reference("WanTransformer3DModel", **fields)).to(args.device, args.dtype)
     with on_meta():
         ours = WanTransformer(WanConfig(**fields))
     ours = accelerate(adopted(ours, theirs, FLOAT32_PARTS).to(args.device))
@@ -144,14 +157,14 @@ def wan_dit(args: argparse.Namespace) -> Case:
 
 
 def latte_dit(args: argparse.Namespace) -> Case:
-    from diffusers import LatteTransformer3DModel
-
     on_gpu = args.device == "cuda"
     t, side = (16, 64) if on_gpu else (8, 32)
     layers = args.layers or (28 if on_gpu else 2)
     published = LatteConfig(num_layers=layers, video_length=t)
-    fields = {name: getattr(published, name) for name in LatteConfig.__dataclass_fields__}
-    theirs: Any = filled(LatteTransformer3DModel(**fields)).to(args.device, args.dtype)
+    fields: dict[str, Any] = {
+        name: getattr(published, name) for name in LatteConfig.__dataclass_fields__
+    }
+    theirs: Any = filled(reference("LatteTransformer3DModel", **fields)).to(args.device, args.dtype)
     with on_meta():
         ours = LatteTransformer(published)
     ours = accelerate(adopted(ours, theirs).to(args.device))
@@ -180,10 +193,8 @@ def latte_dit(args: argparse.Namespace) -> Case:
 
 
 def wan_vae(args: argparse.Namespace) -> Case:
-    from diffusers import AutoencoderKLWan
-
     t, h, w = (21, 60, 104) if args.device == "cuda" else (2, 8, 12)
-    theirs: Any = filled(AutoencoderKLWan()).to(args.device, args.dtype)
+    theirs: Any = filled(reference("AutoencoderKLWan")).to(args.device, args.dtype)
     with on_meta():
         ours = WanVAE(WanVAEConfig())
     ours = accelerate(adopted(ours, theirs))
@@ -199,17 +210,15 @@ def wan_vae(args: argparse.Namespace) -> Case:
 
 
 def latte_vae(args: argparse.Namespace) -> Case:
-    from diffusers import AutoencoderKL
-
     t, side = (16, 64) if args.device == "cuda" else (1, 24)
     published = ImageVAEConfig()
-    fields = {
+    fields: dict[str, Any] = {
         "down_block_types": published.down_block_types,
         "up_block_types": published.up_block_types,
         "block_out_channels": published.block_out_channels,
         "layers_per_block": 2,
     }
-    theirs: Any = filled(AutoencoderKL(**fields)).to(args.device, args.dtype)
+    theirs: Any = filled(reference("AutoencoderKL", **fields)).to(args.device, args.dtype)
     with on_meta():
         ours = ImageVAE(published)
     ours = accelerate(adopted(ours, theirs))
@@ -271,9 +280,9 @@ def grouped(run: Run, device: str) -> dict[str, float]:
 def measure(name: str, args: argparse.Namespace, rate: float) -> Outcome:
     case = CASES[name](args)
     with torch.inference_mode():
-        mine, reference = case.ours(), case.theirs()  # warm, and the same
-        scale = reference.float().abs().max()
-        difference = float((mine.float() - reference.float()).abs().max() / scale)
+        mine, expected = case.ours(), case.theirs()  # warm, and the same
+        scale = expected.float().abs().max()
+        difference = float((mine.float() - expected.float()).abs().max() / scale)
         pairs = []
         for index in range(args.pairs):
             order = [case.ours, case.theirs] if index % 2 else [case.theirs, case.ours]

@@ -172,6 +172,16 @@ class VideoGenerator:
         else:
             accelerate(self.model.dit)
 
+    def warm_up(self) -> None:
+        """Have compiled blocks ready before the first clip; all ranks of a gang call it.
+
+        Models that start from a picture, and those that are not compiled, need none or wait.
+        """
+        spec = self.spec
+        needs_picture = isinstance(spec, PublishedSpec) and spec.takes_image
+        if self.residence.compile is not None and not needs_picture:
+            self.denoise(self.resolve(prompt="", seed=0, num_inference_steps=2))
+
     def decode_chunk(
         self, chunk: Chunk, cache: StreamCache, num_tiles: int = 1
     ) -> Iterator[np.ndarray]:

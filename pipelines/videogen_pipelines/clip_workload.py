@@ -108,6 +108,7 @@ class GenerateWorkload:
         self._check_digest(self._generator.digest)
         self._versions = _versions(self._generator)
         self._gang = ClipGang.join(context, self._generator, chosen.sharing)
+        self._generator.warm_up()
         self._storage = open_storage(chosen.out_uri)
         self._scratch = scratch_folder(self._storage)
         self._scores: ScoreRecorder | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from tests.distributed.pool import Rank
@@ -13,7 +14,7 @@ from videogen.parallel.apply import parallelize
 TIMESTEPS = [900.0 - 2 * step for step in range(8)]
 
 
-def steps(clip: Clip, cache: StepCache, rank: Rank | None = None) -> tuple[list[object], int]:
+def steps(clip: Clip, cache: StepCache, rank: Rank | None = None) -> tuple[list[np.ndarray], int]:
     """Predictions at falling timesteps, and how often the last block was computed."""
     model = make_model(clip.model)
     install_step_cache(model, cache)
@@ -29,6 +30,6 @@ def steps(clip: Clip, cache: StepCache, rank: Rank | None = None) -> tuple[list[
     return made, len(computed)
 
 
-def run(rank: Rank, clip: Clip, cache: StepCache) -> tuple[list[object], int]:
+def run(rank: Rank, clip: Clip, cache: StepCache) -> tuple[list[np.ndarray], int]:
     """`steps` on one of several ranks."""
     return steps(clip, cache, rank)

@@ -145,8 +145,8 @@ class BroadcastAttention(nn.Module):
         if memory is None:
             return self.inner(x, *args)
         step, out = memory.kept.get(self, (-1, None))
-        fits = out is not None and out.shape == x.shape
-        if fits and memory.may_reuse and memory.step - step < memory.cache.ranges[self._place]:
+        is_recent = memory.step - step < memory.cache.ranges[self._place]
+        if out is not None and out.shape == x.shape and memory.may_reuse and is_recent:
             return out
         out = self.inner(x, *args)
         memory.kept[self] = memory.step, out

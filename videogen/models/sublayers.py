@@ -22,7 +22,7 @@ class Projection(nn.Module):
     def __init__(self, in_width: int, out_width: int, approximate: Gelu = "tanh") -> None:
         super().__init__()
         self.proj = nn.Linear(in_width, out_width)
-        self.approximate = approximate
+        self.approximate: Gelu = approximate
 
     def forward(self, x: Tensor) -> Tensor:
         return through_gelu(self.proj, x, self.approximate)

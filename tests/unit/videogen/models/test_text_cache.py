@@ -98,7 +98,7 @@ def test_visits_within_visits_move_once():
     moves: list[str] = []
 
     class Moved(Fake):
-        def to(self, device):
+        def to(self, device):  # pyright: ignore[reportIncompatibleMethodOverride]
             moves.append(str(device))
             return self
 
