@@ -17,7 +17,7 @@ from videogen.models.text import TextEncoder, WordEncoder
 from videogen.models.text_cache import CachedText, encoder_digest
 from videogen.models.text_folders import find_folders
 from videogen.models.variant import Residence, Variant
-from videogen.models.visits import VisitingText
+from videogen.models.visits import visiting
 
 
 def alter(
@@ -49,7 +49,7 @@ def _text(
         return encoder  # takes no time and no memory
     assert isinstance(encoder, nn.Module), "what reads prompts here are modules"
     dtype = next(encoder.parameters()).dtype
-    visitor = VisitingText(encoder, device) if "text" in residence.offload else encoder
+    visitor = visiting(encoder, device) if "text" in residence.offload else encoder
 
     def digest() -> str:
         files = [file_digests(part) for part in find_folders(folder)]

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from videogen.errors import StorageError, WeightsError
-from videogen.models.text import TextEmbedding, TextEncoder, encode_pair
+from videogen.models.text import PairEncoder, TextEmbedding, TextEncoder, encode_pair
 
 PROMPTS_KEPT = 32
 _FORMAT = 1
@@ -60,7 +60,7 @@ class CachedText:
 
     def encode_pair(self, prompt: str, negative: str) -> tuple[TextEmbedding, TextEmbedding]:
         """Encode both prompts of guidance, or remember them."""
-        if not hasattr(self.encoder, "encode_pair"):
+        if not isinstance(self.encoder, PairEncoder):
             return self.encode([prompt]), self.encode([negative])
         said = json.dumps(["pair", prompt, negative])
         first, second = self._found(said, lambda: encode_pair(self.encoder, prompt, negative))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from videogen.models.text import TextEmbedding, encode_pair
+from videogen.models.text import PairEncoder, TextEmbedding, encode_pair
 
 
 class Visitor:
@@ -46,7 +46,17 @@ class VisitingText:
         with self._visitor.visit():
             return self._encoder.encode(prompts)
 
+
+class VisitingPairs(VisitingText):
+    """The same of an encoder that is a `PairEncoder`, and is one as well."""
+
     def encode_pair(self, prompt: str, negative: str) -> tuple[TextEmbedding, TextEmbedding]:
         """Encode both prompts of guidance on the device."""
         with self._visitor.visit():
             return encode_pair(self._encoder, prompt, negative)
+
+
+def visiting(encoder: Any, device: torch.device) -> VisitingText:
+    """An encoder that lives on the CPU from now on."""
+    kind = VisitingPairs if isinstance(encoder, PairEncoder) else VisitingText
+    return kind(encoder, device)
