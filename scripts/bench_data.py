@@ -59,6 +59,7 @@ class Memory:
 def pack(videos: Path, out: Path, gangs: int, kill_at: int | None) -> Memory:
     """Run the program to its end, or kill it and all it started after so many videos."""
     command = ["data", "pack", str(videos), "--out", str(out), "--gangs", str(gangs)]
+    command += ["--near", "0", "--accept", "motion.explained>=0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "videogen_pipelines", *command], start_new_session=True
     )

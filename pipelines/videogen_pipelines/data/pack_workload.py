@@ -21,7 +21,7 @@ from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.data.captions import Caption, read_sidecar_caption
 from videogen_pipelines.data.fingerprint import Fingerprint
 from videogen_pipelines.data.records import ClipRecord, SourceRecord, sample_key
-from videogen_pipelines.data.scenes import Span, pieces, scenes
+from videogen_pipelines.data.scenes import Span, find_cuts, pieces, scenes
 from videogen_pipelines.data.settings import PackSettings
 from videogen_pipelines.data.shards import file_sha256
 from videogen_pipelines.data.store import PackStore
@@ -144,7 +144,9 @@ class PackWorkload:
 
     def _spans(self, metrics: ClipMetrics, num_frames: int) -> list[Span]:
         found = metrics.results.get(CUT_METRIC)
-        cuts = found.details["cuts"] if found and self._settings.cuts == "split" else ()
+        cuts: list[int] = []
+        if found is not None and found.curve is not None and self._settings.cuts == "split":
+            cuts = find_cuts(found.curve)
         longest = self._settings.max_frames
         return [part for scene in scenes(num_frames, cuts) for part in pieces(scene, longest)]
 

@@ -6,6 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
+from videogen.evaluation.metrics.cuts import CUT_Z
+
+FEW_FRAMES = 8
+
 
 class Span(NamedTuple):
     """Frames `start` to `stop`, not included."""
@@ -16,6 +22,20 @@ class Span(NamedTuple):
     @property
     def num_frames(self) -> int:
         return self.stop - self.start
+
+
+def find_cuts(curve: np.ndarray) -> list[int]:
+    """The first frames of new scenes, where `cut.jump` steps out of what is usual in a video.
+
+    What is usual is not well known from few frames: the limit is higher there, twice `CUT_Z` for
+    8 frames. A honest clip of 5 frames was seen to reach 8.3, cuts of rendered scenes reach 10 to
+    60.
+
+    Args:
+        curve: `[t]`, robust standard deviations.
+    """
+    limit = CUT_Z * (1 + FEW_FRAMES / len(curve))
+    return [int(index) for index in np.flatnonzero(curve > limit)]
 
 
 def scenes(num_frames: int, cuts: Sequence[int]) -> list[Span]:

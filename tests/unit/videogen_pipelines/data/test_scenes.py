@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videogen_pipelines.data.scenes import Span, pieces, scenes
+from videogen_pipelines.data.scenes import Span, find_cuts, pieces, scenes
+
+
+def test_few_frames_need_a_larger_step_for_a_cut():
+    curve = np.zeros(5)
+    curve[2] = 8.3
+    assert find_cuts(curve) == []
+    assert find_cuts(np.concatenate([curve, np.zeros(20)])) == [2]
+    curve[[1, 2]] = np.nan, 20
+    assert find_cuts(curve) == [2]
 
 
 def test_a_cut_is_the_first_frame_of_what_follows():
