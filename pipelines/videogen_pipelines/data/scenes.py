@@ -28,7 +28,7 @@ def find_cuts(curve: np.ndarray) -> list[int]:
     """The first frames of new scenes, where `cut.jump` steps out of what is usual in a video.
 
     What is usual is not well known from few frames: the limit is higher there, twice `CUT_Z` for
-    8 frames. A honest clip of 5 frames was seen to reach 8.3, cuts of rendered scenes reach 10 to
+    8 frames. An honest clip of 5 frames was seen to reach 8.3, cuts of rendered scenes reach 10 to
     60.
 
     Args:
