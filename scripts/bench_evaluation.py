@@ -49,7 +49,7 @@ def resident_mib() -> float:
 def memory(options: argparse.Namespace) -> None:
     """Feed one long clip and look at the process's memory on the way."""
     num_frames = round(options.seconds * options.fps)
-    clip = Evaluator().start(options.fps)
+    clip = Evaluator(size=options.size, feature=True).start(options.fps)
     fed, marks, started, busy = 0, {}, time.monotonic(), time.process_time()
     for portion in footage(options.height, options.width, num_frames):
         clip.add(portion)
@@ -63,6 +63,7 @@ def memory(options: argparse.Namespace) -> None:
     report(
         {
             "clip": f"{options.width}x{options.height}, {options.seconds:g} s at {options.fps:g}",
+            "evaluated_at_px": options.size,
             "frames": num_frames,
             "frames_per_s": round(num_frames / seconds, 1),
             "frames_per_cpu_s": round(num_frames / cpu_seconds, 1),
@@ -98,7 +99,7 @@ def rate(task: tuple[int, int, int]) -> tuple[float, float]:
     cv2.setNumThreads(1)
     height, width, num_frames = task
     frames = list(footage(height, width, num_frames))
-    evaluator = Evaluator()
+    evaluator = Evaluator(feature=True)
     started, busy = time.perf_counter(), time.process_time()
     evaluator.evaluate(frames, 24)
     return num_frames / (time.perf_counter() - started), num_frames / (time.process_time() - busy)
@@ -107,7 +108,7 @@ def rate(task: tuple[int, int, int]) -> tuple[float, float]:
 def parts(options: argparse.Namespace) -> None:
     """CPU milliseconds a frame of every probe, of the flow inside them, and of the end."""
     cv2.setNumThreads(1)
-    clip = Evaluator().start(24)
+    clip = Evaluator(feature=True).start(24)
     spent: dict[str, float] = defaultdict(float)
     frames = np.concatenate(list(footage(options.height, options.width, options.frames)))
     for frame in frames:
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--fps", type=float, default=12)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--size", type=int, default=128, help="shorter side it is evaluated at")
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +28,7 @@ from videogen.shapes import canonical_caption
 from videogen.training.clips import numbered_scene
 
 PROMPT_SEED = 20_000_003
-_Task = tuple[int, CleanClip, Path]
+_Task = tuple[int, CleanClip | None, Path]
 
 
 def validate(
@@ -45,8 +45,7 @@ def validate(
     folder = out / "clips"
     folder.mkdir(parents=True, exist_ok=True)
     generated = num_clips // 2
-    clips = [*rendered_clips(num_clips - generated), *generated_clips(generated)]
-    tasks: list[_Task] = [(index, clip, folder) for index, clip in enumerate(clips)]
+    tasks = _tasks(folder, num_clips - generated, generated)
     rows: list[Row] = []
     with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count()) as pool:
         for done, part in enumerate(pool.imap_unordered(_measure, tasks), start=1):
@@ -57,20 +56,45 @@ def validate(
     return found
 
 
-def generated_clips(count: int) -> Iterator[CleanClip]:
-    """Clips of the default model, of prompts in which something moves."""
-    import videogen
+def _tasks(folder: Path, num_rendered: int, num_generated: int) -> list[_Task]:
+    """What is to be measured, each with the file for its rows; without frames where it is there."""
+    tasks: list[_Task] = []
+    for clip in rendered_clips(num_rendered):
+        path = _path_of(folder, clip.name)
+        tasks.append((len(tasks), None if path.exists() else clip, path))
+    names = list(generated_names(num_generated))
+    missing = [name for name in names if not _path_of(folder, name[0]).exists()]
+    made = {clip.name: clip for clip in generated_clips(missing)}
+    for name, *_ in names:
+        tasks.append((len(tasks), made.get(name), _path_of(folder, name)))
+    return tasks
 
-    pipe = videogen.load() if count else None
+
+def generated_names(count: int) -> Iterator[tuple[str, str, int]]:
+    """Name, prompt and seed of clips to generate, of prompts in which something moves."""
     index = 0
-    while count and pipe is not None:
+    while count:
         scene = numbered_scene(PROMPT_SEED, index, ("narrow",), "all")
         index += 1
         if moves(scene) and len(scene.objects) == 1:
             prompt = canonical_caption(scene)
-            clip = pipe(prompt, seed=index)
-            yield CleanClip(f"generated-{index:03d}-{prompt}", clip.to_array(), clip.request.fps)
+            yield f"generated-{index:03d}-{prompt}", prompt, index
             count -= 1
+
+
+def generated_clips(names: Iterable[tuple[str, str, int]]) -> Iterator[CleanClip]:
+    """Those clips, made by the default model."""
+    import videogen
+
+    pipe = None
+    for name, prompt, seed in names:
+        pipe = pipe or videogen.load()
+        clip = pipe(prompt, seed=seed)
+        yield CleanClip(name, clip.to_array(), clip.request.fps)
+
+
+def _path_of(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace(' ', '_')}.json"
 
 
 def _measure(task: _Task) -> list[Row]:
@@ -78,9 +102,8 @@ def _measure(task: _Task) -> list[Row]:
     import cv2
 
     cv2.setNumThreads(1)
-    index, clip, folder = task
-    path = folder / f"{clip.name.replace(' ', '_')}.json"
-    if path.exists():
+    index, clip, path = task
+    if clip is None:
         return [Row(*row) for row in json.loads(path.read_text(encoding="utf-8"))]
     rows = measure(clip, Evaluator(), seed=index)
     flat = [[row.clip, row.corruption, row.grade, dict(row.values)] for row in rows]

@@ -29,7 +29,7 @@ class HereAlone:
 
 
 def test_what_is_measured_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(program, "generated_clips", lambda count: iter(()))
+    monkeypatch.setattr(program, "generated_names", lambda count: iter(()))
     monkeypatch.setattr(program.multiprocessing, "get_context", lambda kind: _Context())
     seen = []
 
