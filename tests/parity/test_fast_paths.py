@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from videogen.models import winograd
 from videogen.models.accelerate import accelerate
+from videogen.models.image_vae.config import ImageVAEConfig
+from videogen.models.image_vae.vae import ImageVAE
 from videogen.models.latte.config import LatteConfig
 from videogen.models.latte.transformer import LatteTransformer
 from videogen.models.text import TextEmbedding
@@ -122,3 +124,24 @@ def test_wan_vae_with_fewer_products(monkeypatch, h, w):
     assert len(used) > 20
     clip = normal(1, 3, 5, 8 * h, 8 * w).clamp(-1, 1)
     assert_same(ours.posterior(clip)[0], theirs.encode(clip).latent_dist.mean)
+
+
+@torch.inference_mode()
+def test_an_image_vae_with_fewer_products():
+    config = ImageVAEConfig(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+    )
+    fields = {
+        "down_block_types": config.down_block_types,
+        "up_block_types": config.up_block_types,
+        "block_out_channels": config.block_out_channels,
+        "layers_per_block": 1,
+    }
+    theirs = drawn(diffusers.AutoencoderKL(**fields))
+    ours = ImageVAE(config).eval().requires_grad_(False)
+    ours.load_state_dict(theirs.state_dict())
+    latents = normal(2, 4, 1, 5, 6)
+    assert_same(ours.decode(latents)[:, :, 0], theirs.decode(latents[:, :, 0]).sample)

@@ -20,9 +20,9 @@ _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
 
 def is_worthwhile(x: Tensor, weight: Tensor) -> bool:
-    """Whether a convolution of `x` with `weight` `o c t h w`, at stride 1, is faster this way."""
+    """Whether convolving `x` with `weight` `o c … h w`, at stride 1, is faster this way."""
     return (
-        weight.shape[3:] == (3, 3)
+        weight.shape[-2:] == (3, 3)
         and min(weight.shape[:2]) >= MIN_CHANNELS
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
@@ -32,10 +32,11 @@ def is_worthwhile(x: Tensor, weight: Tensor) -> bool:
 
 
 def transformed(weight: Tensor) -> Tensor:
-    """Weights `o c t 3 3` as the products take them, `t 16 c o`; made once for each weight."""
+    """Weights `o c t 3 3`, or `o c 3 3`, as the products take them, `t 16 c o`; made once."""
     if weight not in _TRANSFORMED:
         g = torch.tensor(_G, dtype=weight.dtype, device=weight.device)
-        parts = torch.einsum("ij,octjk,lk->tilco", g, weight.detach(), g)
+        taps = weight.detach() if weight.ndim == 5 else weight.detach()[:, :, None]
+        parts = torch.einsum("ij,octjk,lk->tilco", g, taps, g)
         _TRANSFORMED[weight] = parts.flatten(1, 2).contiguous()
     return _TRANSFORMED[weight]
 
@@ -54,6 +55,12 @@ def convolve(
     weights = transformed(weight)
     clips = [_convolve(clip, weights, bias, padding) for clip in x.split(1)]
     return clips[0] if len(clips) == 1 else torch.cat(clips)
+
+
+def convolve_pictures(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve pictures `b c h w` with `o c 3 3`, at stride 1, padded with a line of zeros."""
+    frames = x.transpose(0, 1)[None]
+    return _convolve(frames, transformed(weight), bias, (1, 1))[0].transpose(0, 1)
 
 
 def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:

@@ -21,6 +21,14 @@ def test_it_is_a_convolution(monkeypatch, taps, padding, strip_bytes, h, w):
         torch.testing.assert_close(winograd.convolve(x, weight, shift, padding), expected)
 
 
+def test_pictures():
+    x, weight, bias = torch.randn(3, 5, 7, 6), torch.randn(4, 5, 3, 3), torch.randn(4)
+    expected = F.conv2d(x, weight, bias, padding=1)
+    torch.testing.assert_close(
+        winograd.convolve_pictures(x, weight, bias), expected, atol=1e-4, rtol=1e-4
+    )
+
+
 def test_rounding_is_that_of_a_convolution():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 64, 3, 20, 20, generator=generator)
