@@ -4,8 +4,8 @@ MultiDiffusion in time with the reused noise and triangular weights of FreeNoise
 2310.15169). Needs no training and no noise level per frame, so it suits any model; the latents of
 the whole clip are in memory, the activations of one window.
 
-A window of one latent frame is denoising frame by frame: attention in time sees the frame alone, and
-each frame has its own noise.
+A window of one latent frame is denoising frame by frame: attention in time sees the frame alone,
+and each frame has its own noise.
 """
 
 from __future__ import annotations
