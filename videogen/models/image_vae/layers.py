@@ -69,4 +69,7 @@ class Resize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.conv.stride == (2, 2):
             return self.conv(F.pad(x, (0, 1, 0, 1)))
-        return self.conv(F.interpolate(x, scale_factor=2))
+        x = F.interpolate(x, scale_factor=2)
+        if is_worthwhile(x, self.conv.weight):
+            return convolve_pictures(x, self.conv.weight, self.conv.bias)
+        return self.conv(x)
