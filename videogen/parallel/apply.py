@@ -89,6 +89,7 @@ def parallelize_generator(
     device = generator.device.type
     overlaps = device == "cuda" and weights == "whole" if overlap is None else overlap
     _check_overlap(overlaps, weights)
+    _check_step_cache(generator, weights)
     if shares == "windows":
         generator.spread = SpreadTasks(mesh.seq)
     else:
@@ -120,6 +121,15 @@ def _shared_vae(generator: VideoGenerator, mesh: Mesh) -> StreamingVAE:
 def ulysses_degree_for(num_heads: int, seq_degree: int) -> int:
     """The largest divisor of `seq_degree` that leaves every rank a head."""
     return max(d for d in range(1, seq_degree + 1) if seq_degree % d == 0 and d <= num_heads)
+
+
+def _check_step_cache(generator: VideoGenerator, weights: Weights) -> None:
+    if weights != "whole" and generator.variant.cache is not None:
+        raise ConfigError(
+            f"model.cache: got {generator.variant.cache.kind} with {weights} weights, expected "
+            "whole ones, because halves of guidance that leave out other blocks would wait for "
+            "each other's weights. Fix: leave model.cache out, or keep weights whole."
+        )
 
 
 def _check_overlap(overlaps: bool, weights: Weights) -> None:

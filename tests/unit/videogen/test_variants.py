@@ -15,6 +15,8 @@ from tests.tiny_published import WAN_SIZE, latte_pipeline, wan_pipeline
 from videogen.errors import ConfigError, WeightsError
 from videogen.models.text_cache import CachedText
 from videogen.models.variant import Lora, Residence, StepCache, Variant
+from videogen.parallel.apply import parallelize_generator
+from videogen.parallel.mesh import Mesh
 
 pytest.importorskip("diffusers")
 WAN = {"num_frames": 5, "height": 32, "width": 48, "num_inference_steps": 4, "seed": 1}
@@ -110,3 +112,10 @@ def test_what_a_model_has_no_use_for():
         )
     with pytest.raises(ConfigError, match=r"model\.loras"):
         videogen.load("diffusers:/x", device="cpu", variant=Variant((Lora(Path("a")),)))
+
+
+def test_left_out_blocks_and_divided_weights_exclude_each_other():
+    variant = Variant(cache=StepCache("first_block"))
+    generator = videogen.load("default", device="cpu", variant=variant)
+    with pytest.raises(ConfigError, match=r"model\.cache.*offloaded"):
+        parallelize_generator(generator, Mesh(1, 1), weights="offloaded")
