@@ -23,6 +23,7 @@ OF_LONG_CLIPS = {
     "chunk_frames",
     "context_frames",
     "context_noise",
+    "context_guidance",
     "async_steps",
     "anchor",
     "prompts",
