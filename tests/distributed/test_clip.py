@@ -87,8 +87,9 @@ def test_every_way_to_share_a_clip_gives_it(
     fields = PROMPT | {"num_inference_steps": 2}
     expected = alone.denoise(alone.resolve(**fields)).numpy()
     case = Case(seq_degree=2)
+    # Layers are packed where their weights stay whole, and round in another order.
     for latents, sent in ranks.run(jobs.make_clip, 2, case=case, fields=fields, **options):
-        np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(latents, expected, rtol=0, atol=5e-5)
         assert ("gang.weights" in sent) == sends_weights
 
 

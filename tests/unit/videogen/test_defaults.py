@@ -18,7 +18,13 @@ def test_what_a_model_recommends_wins() -> None:
 def test_every_field_has_a_value_but_those_that_the_model_decides() -> None:
     values = sampling_defaults("m", {}).model_dump()
     unsaid = {name for name, value in values.items() if value is None}
-    assert unsaid == {"chunk_frames", "context_frames", "context_noise"}
+    assert unsaid == {
+        "chunk_frames",
+        "context_frames",
+        "context_guidance",
+        "context_noise",
+        "flow_shifts",
+    }
 
 
 def test_what_is_no_sampling_field_is_refused() -> None:

@@ -80,8 +80,8 @@ def test_all_mistakes_come_at_once_each_with_its_source(file: Path) -> None:
             f"{file}: sampling.num_frame: unknown field, expected one of negative_prompt, "
             "num_frames, height, width, fps, num_inference_steps, guidance_scale, "
             "guidance_rescale, guidance_interval, sampler, flow_shift, flow_shifts, eta, "
-            "extension, chunk_frames, context_frames, context_noise, async_steps, anchor. "
-            "Did you mean 'num_frames'?",
+            "extension, chunk_frames, context_frames, context_noise, context_guidance, "
+            "async_steps, anchor. Did you mean 'num_frames'?",
             f"{file}: cluster.gangs: got 0, expected an integer of at least 1 or auto",
             f"{file}: cluster.gang: got 3, expected a section (a mapping of fields)",
             f"{file}: modle: unknown field, expected one of schema, model, sampling, output, "

@@ -77,7 +77,7 @@ def test_people_see_clips_numbers_and_a_sheet(out: Path, monkeypatch: pytest.Mon
     result = invoke(str(out))
     assert result.exit_code == 0
     for expected in (
-        "model tiny",
+        "model",
         "complete",
         "3 done",
         "1 oom",
