@@ -115,8 +115,8 @@ ROWS = {
     ),
     "an unknown method": (
         '{"prompt": "a", "extension": "overlapp"}',
-        "line 1: extension: got 'overlapp', expected one of auto, none, overlap, cached, windows, chained. "
-        "Did you mean 'overlap'?",
+        "line 1: extension: got 'overlapp', expected one of auto, none, overlap, cached, windows, "
+        "chained. Did you mean 'overlap'?",
     ),
     "a picture at an address that is not S3": (
         '{"prompt": "a", "image": "https://example.org/a.png"}',
