@@ -42,7 +42,7 @@ QUICK = S3Options(
     backoff_base_s=0.005,
     backoff_cap_s=0.02,
     renew_s=0.1,
-    ttl_s=1.5,
+    ttl_s=4.0,
     settle_s=0.05,
 )
 ENFORCES = Capabilities(create_only=True, compare_and_swap=True)

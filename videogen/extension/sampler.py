@@ -144,15 +144,10 @@ class LatentSampler:
         )
 
     def guidance_scale(self, first: int, count: int) -> float:
-        """Less for frames that go on from others, which say what to show, than for a new prompt.
-
-        Frames that lead back to the start of a loop have to hurry: they need all of it.
-        """
+        """Less for frames that go on from others, which say what to show, than for a new prompt."""
         request = self.request
         goes_on = first > 0 and self.prompts.is_steady(first, count)
-        end = self.model.spec.vae.latent_frames(request.num_frames)
-        closes = request.loop and first + count >= end
-        if request.context_guidance is None or closes or not goes_on:
+        if request.context_guidance is None or not goes_on:
             return request.guidance_scale
         return request.context_guidance
 
