@@ -188,10 +188,9 @@ def _show_pack(report: PackReport, console: Console) -> None:
     if report.state == "interrupted":
         console.print("interrupted; the same command continues")
     elif report.state == "complete":
-        speed = report.videos / report.elapsed_s
         console.print(
             f"{report.videos:,} videos: {report.clips:,} clips in {report.shards:,} shards, "
-            f"{report.elapsed_s:.1f} s, {speed:.1f} videos/s"
+            f"{report.elapsed_s:.1f} s this time"
         )
         for reason, count in report.dropped.items():
             console.print(f"dropped {count:,}: {reason}", highlight=False)
