@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from videogen.errors import ConfigError
 from videogen.requests import SamplingDefaults, find_problems
 
-SAMPLER_VERSION = "2"
+SAMPLER_VERSION = "3"
 """Part of every clip id; changes when the same request would give other pixels."""
 
 PACKAGE_DEFAULTS = SamplingDefaults(

@@ -79,13 +79,13 @@ def plan_clip(spec: ClipSpec, request: ClipRequest) -> ClipPlan:
     spec.check_size(request.num_frames, request.height, request.width)
     num_latents = spec.vae.latent_frames(request.num_frames)
     window = _window(spec, request)
-    context = _context(spec, request, window)
     if isinstance(spec, PublishedSpec) and spec.takes_image:
         _check_picture(spec, request, num_latents, window)
         method: Method = "none" if num_latents <= window else "chained"
         context = 1
     else:
         method = _method(spec, request, num_latents, window)
+        context = _context(spec, request, window, method)
         _check_options(request, method)
     if request.loop:
         _check_loop(spec, request, window, context, num_latents)
@@ -132,11 +132,13 @@ def _window(spec: ClipSpec, request: ClipRequest) -> int:
     return spec.vae.latent_frames(frames)
 
 
-def _context(spec: ClipSpec, request: ClipRequest, window: int) -> int:
+def _context(spec: ClipSpec, request: ClipRequest, window: int, method: Method) -> int:
     if window == 1:
         return 0
     if request.context_frames is None:
-        return max(1, (window - 1) // 2)
+        # Given frames are denoised again, and a third of them holds a clip as well as half does.
+        # Windows are blended where they overlap, which takes more.
+        return max(1, window // 3 if method == "overlap" else (window - 1) // 2)
     factor = spec.vae.time_factor
     context = -(-request.context_frames // factor)
     if context >= window:
