@@ -166,7 +166,9 @@ def test_a_long_clip_is_denoised_as_it_is_read(pipe: VideoGenerator) -> None:
 
 def test_a_clip_starts_with_the_frames_given(pipe: VideoGenerator) -> None:
     start = np.random.default_rng(0).integers(0, 255, (6, 16, 16, 3), dtype=np.uint8)
-    request = request_of(pipe, num_frames=40, video="x.mp4", num_inference_steps=1)
+    request = request_of(
+        pipe, num_frames=40, video="x.mp4", num_inference_steps=1, context_frames=8
+    )
     chunks = list(pipe.stream(request, start=start))
     pixels = torch.from_numpy(start[-5:]).permute(3, 0, 1, 2)[None].float().div(127.5).sub(1)
     known = pipe.model.normalise(pipe.model.vae.encode(pixels))[0]
