@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from processes import command_of, descendants
 
 from videogen.media import write_video
 from videogen_pipelines.data.shards import read_shard
@@ -51,7 +52,7 @@ class Memory:
 
     def look(self) -> int:
         done = sum(1 for _ in self._out.glob("sources/*/*.json"))
-        ranks = [_rss_mib(pid) for pid in _family(self._pid) if "ray::Rank" in _command(pid)]
+        ranks = [_rss_mib(pid) for pid in descendants(self._pid) if "ray::Rank" in command_of(pid)]
         self.seen.append((done, _rss_mib(self._pid), max(ranks, default=0.0)))
         return done
 
@@ -88,27 +89,6 @@ def prove(out: Path, count: int) -> dict[str, Any]:
         "twice": len(seen) - len(set(seen)),
         "missing": len(expected - set(seen)),
     }
-
-
-def _family(root: int) -> list[int]:
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # gone since it was listed
-        parents[int(folder.name)] = int(fields[1])
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found[1:]
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
 
 
 def _rss_mib(pid: int) -> float:

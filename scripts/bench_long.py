@@ -26,6 +26,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from processes import command_of, descendants
+
 MAX_MEMORY, MAX_TIME = 1.15, 1.1
 MIB = 2**20
 _POLL_S = 0.05
@@ -141,24 +143,7 @@ def _command(options: argparse.Namespace, measured: Measured, out: Path) -> list
 
 def _ranks_below(root: int) -> list[int]:
     """Processes of ranks that `root` or what it started has started."""
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # gone since it was listed
-        parents[int(folder.name)] = int(fields[1])
-    family = [root]
-    for pid in family:
-        family += [child for child, parent in parents.items() if parent == pid]
-    return [pid for pid in family if _title(pid).startswith("ray::Rank")]
-
-
-def _title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
+    return [pid for pid in descendants(root) if command_of(pid).startswith("ray::Rank")]
 
 
 def _peak_bytes(pid: int) -> int:

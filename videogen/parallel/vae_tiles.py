@@ -7,7 +7,7 @@ the tiles shift from layer to layer until the last one catches up at the border.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
@@ -88,13 +88,25 @@ class TiledVAE(VideoVAE):
         tiles = latent.split(tile_sizes(self.config, latent.shape[dim], self.num_tiles), dim)
         halo = CarriedHalo(dim)
         _follow(self, halo)
-        parts = []
-        for number, tile in enumerate(tiles):
-            halo.is_last = number == len(tiles) - 1
-            past = take_entries(cache, f"{number}:")
-            parts.append(self.finish(self.decoder(tile, past)))
-            cache.update({f"{number}:{layer}": frames for layer, frames in past.items()})
-        return torch.cat(parts, dim=dim)
+        return decode_tiles(
+            tiles, halo, cache, lambda tile, past: self.finish(self.decoder(tile, past))
+        )
+
+
+def decode_tiles(
+    tiles: Sequence[Tensor],
+    halo: CarriedHalo,
+    cache: StreamCache,
+    decode: Callable[[Tensor, StreamCache], Tensor],
+) -> Tensor:
+    """Frames of a picture from its tiles, each decoded with a past of its own in `cache`."""
+    parts = []
+    for number, tile in enumerate(tiles):
+        halo.is_last = number == len(tiles) - 1
+        past = take_entries(cache, f"{number}:")
+        parts.append(decode(tile, past))
+        cache.update({f"{number}:{layer}": frames for layer, frames in past.items()})
+    return torch.cat(parts, dim=halo.dim)
 
 
 def tile_vae(

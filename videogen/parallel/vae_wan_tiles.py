@@ -21,7 +21,7 @@ from videogen.models.wan.vae_config import WanVAEConfig
 from videogen.models.wan.vae_layers import Upsample, WanConv3d, WanResidualBlock
 from videogen.parallel.vae_convolution import HaloConv3d, set_halo, share_weights
 from videogen.parallel.vae_split import COLUMNS, ROWS
-from videogen.parallel.vae_tiles import CarriedHalo, take_entries
+from videogen.parallel.vae_tiles import CarriedHalo, decode_tiles
 from videogen.parallel.vae_wan import SharedConv2d, SharedWanVAE
 
 
@@ -65,13 +65,9 @@ class TiledWanVAE(WanVAE):
         tiles = coarse.split(tile_sizes(self.config, latent.shape[dim], self.num_tiles), dim)
         halo = CarriedHalo(dim)
         self._follow(halo)
-        parts = []
-        for number, tile in enumerate(tiles):
-            halo.is_last = number == len(tiles) - 1
-            past = take_entries(cache, f"{number}:")
-            parts.append(self.finish(self._rise(tile, past)))
-            cache.update({f"{number}:{layer}": frames for layer, frames in past.items()})
-        return torch.cat(parts, dim=dim)
+        return decode_tiles(
+            tiles, halo, cache, lambda tile, past: self.finish(self._rise(tile, past))
+        )
 
     def _rise(self, x: Tensor, cache: StreamCache) -> Tensor:
         decoder = self.decoder
