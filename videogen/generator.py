@@ -302,7 +302,16 @@ class VideoGenerator:
             notes.append(f"prompt: cut at the text encoder's {encoder.max_tokens} tokens")
         if isinstance(encoder, WordEncoder) and (unknown := encoder.unknown_words(request.prompt)):
             notes.append(f"prompt: words this model does not know: {', '.join(unknown)}")
+        if request.negative_prompt and not self._is_guided(request):
+            notes.append("negative_prompt: has no effect at guidance_scale 1")
         return notes
+
+    def _is_guided(self, request: ClipRequest) -> bool:
+        """Whether any frame is also told what it is not to show."""
+        scales = {request.guidance_scale}
+        if plan_clip(self.spec, request).method != "none":
+            scales.add(request.context_guidance or 1)
+        return scales != {1}
 
 
 def _bytes_on_cpu(tile: Tensor) -> Tensor:

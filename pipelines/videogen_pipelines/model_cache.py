@@ -125,6 +125,11 @@ def _parse(name: str, description: bytes) -> ModelSpec:
     data = parse_yaml(text, source)
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: got {shown(data)}, expected a mapping (lines 'key: value')")
+    if "base" in data:
+        raise ConfigError(
+            f"{source}: base: got {shown(data['base'])}, expected a whole model in an object "
+            "store. Fix: keep adapted models, and what they adapt, on a disk that all nodes see."
+        )
     spec = load_dataclass(ModelSpec, data, source)
     wrong = [file for file in spec.files if PurePosixPath(file).name != file]
     if wrong:

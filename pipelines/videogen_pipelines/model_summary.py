@@ -19,7 +19,15 @@ from videogen.models.protocol import ClipSpec
 from videogen.models.published import INDEX, AnySpec, is_published
 from videogen.models.published_parts import count_model
 from videogen.models.published_spec import PublishedSpec
-from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
+from videogen.models.spec import (
+    LORA_FILE,
+    SPEC_FILE,
+    ModelSpec,
+    packaged_models,
+    read_spec,
+    resolve_model,
+    weight_file,
+)
 from videogen.registry import did_you_mean
 from videogen.storage import is_remote
 from videogen_pipelines.model_cache import check_model_files, read_model_spec
@@ -69,13 +77,15 @@ class ModelSummary:
     height: int
     width: int
     num_inference_steps: int
+    guided: bool
+    """Whether steps are taken twice, once for what a clip is not to show."""
     latent_shape: cost.LatentShape
     num_tokens: int
     compression_ratio: float
     attention: dict[str, AttentionCost]
     """By kind; of published models their own alone."""
     clip_flops: int
-    """All denoising steps with guidance, and the decoding."""
+    """All denoising steps, with guidance where the model recommends it, and the decoding."""
     estimated_s: float | None
     """Seconds that `clip_flops` take, if a rate was given."""
     memory: dict[str, Memory]
@@ -143,7 +153,7 @@ def find_model(name: str, decoder: str | None = None) -> tuple[AnySpec, str | No
 
 
 def _has_weights(folder: Path, spec: ModelSpec) -> bool:
-    return bool(spec.files) and all((folder / file).is_file() for file in spec.files)
+    return bool(spec.files) and all(weight_file(folder, file).is_file() for file in spec.files)
 
 
 def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> ModelSummary:
@@ -168,6 +178,7 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
         shape,
         num_text_tokens=spec.text.max_tokens,
         num_inference_steps=own["num_inference_steps"],
+        guided=own["guidance_scale"] != 1,
     )
     return ModelSummary(
         name=spec.name,
@@ -178,6 +189,7 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
         text=spec.text,
         **clip,
         num_inference_steps=own["num_inference_steps"],
+        guided=own["guidance_scale"] != 1,
         latent_shape=shape,
         num_tokens=cost.num_tokens(spec.dit, shape),
         compression_ratio=cost.compression_ratio(spec.vae, **clip),
@@ -191,7 +203,18 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
     )
 
 
+def list_models() -> list[str]:
+    """The presets in the order of size, and after each what is packaged and made from it."""
+    adapted = [name for name in packaged_models() if name not in PRESETS]
+    of = {preset: [n for n in adapted if n.startswith(f"{preset}-")] for preset in PRESETS}
+    return [name for preset in PRESETS for name in (preset, *of[preset])]
+
+
 def _described(spec: object) -> str:
+    if isinstance(spec, ModelSpec) and LORA_FILE in spec.files:
+        own = sampling_defaults(spec.name, spec.sampling)
+        steps, guidance = own.num_inference_steps, own.guidance_scale
+        return f"made from another model by an adapter; {steps} steps at guidance {guidance:g}"
     if not isinstance(spec, PublishedSpec):
         return ""
     return f"{spec.kind}, {'image' if spec.takes_image else 'text'} to video"

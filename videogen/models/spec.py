@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,9 @@ from videogen.errors import InvalidRequestError, WeightsError
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
 
 SPEC_FILE = "model.yaml"
+ASSETS = Path(__file__).parent.parent / "assets"
+LORA_FILE = "lora.safetensors"
+"""What the adapter in the folder of an adapted model is called."""
 ORIGINAL_WAN = "Wan2.1_VAE.pth"
 """A file by which folders in Wan's original layout are known."""
 
@@ -90,13 +93,32 @@ class VAESpec:
     files: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdaptedSpec:
+    """A `model.yaml` beside an adapter: another model, its base, with that added to its DiT."""
+
+    schema: Literal[1] = 1
+    name: str
+    base: str
+    """"default", or a folder: a whole path, or one that starts from this folder."""
+    sampling: dict[str, Any] = field(default_factory=dict)
+    """Recommended sampling, where it is not that of the base."""
+    files: dict[str, str] = field(default_factory=dict)
+    """sha256 of the adapter, and of the files of the base that it was made for."""
+
+
+def packaged_models() -> list[str]:
+    """Names of the models whose weights ship with the package."""
+    return sorted(path.parent.name for path in ASSETS.glob(f"*/{SPEC_FILE}"))
+
+
 def resolve_model(name: str | Path) -> Path:
-    """The folder of a model: "default" is the one in this package, anything else is a path.
+    """The folder of a model: "default" and "default-fast" are in this package, others are paths.
 
     Raises:
         WeightsError: there is no such folder, or it holds no `model.yaml`.
     """
-    packaged = Path(__file__).parent.parent / "assets" / str(name)
+    packaged = ASSETS / str(name)
     is_name = str(name).replace("-", "").replace("_", "").isalnum()
     folder = packaged if is_name and packaged.is_dir() else Path(name).expanduser()
     if not (folder / SPEC_FILE).is_file():
@@ -114,10 +136,56 @@ def _remedy(folder: Path) -> str:
 
 
 def read_spec(folder: Path) -> ModelSpec:
-    """Read and check `model.yaml` of a model folder.
+    """Read and check `model.yaml` of a model folder; an adapted model is described whole.
 
     Raises:
+        WeightsError: the base of an adapted model is missing, or is not the one it was made for.
         ConfigError: a field is unknown, missing or of the wrong type.
     """
     path = folder / SPEC_FILE
-    return load_dataclass(ModelSpec, load_yaml(path), str(path))
+    data = load_yaml(path)
+    if "base" not in data:
+        return load_dataclass(ModelSpec, data, str(path))
+    return _on_its_base(load_dataclass(AdaptedSpec, data, str(path)), folder)
+
+
+def weight_file(folder: Path, name: str) -> Path:
+    """Where a weight file of a model folder is: an adapted model has all but its adapter elsewhere.
+
+    Raises:
+        WeightsError: its base is not there.
+    """
+    description = folder / SPEC_FILE
+    if name == LORA_FILE or not description.is_file():
+        return folder / name
+    base = load_yaml(description).get("base")
+    return (folder if base is None else _base_folder(str(base), folder)) / name
+
+
+def _on_its_base(adapted: AdaptedSpec, folder: Path) -> ModelSpec:
+    base = _base_folder(adapted.base, folder)
+    data = load_yaml(base / SPEC_FILE)
+    if "base" in data:
+        raise WeightsError(
+            f"{folder / SPEC_FILE}: base: got '{adapted.base}', which has a base itself, expected "
+            "a whole model. Fix: adapt that one."
+        )
+    whole = load_dataclass(ModelSpec, data, str(base / SPEC_FILE))
+    for name, expected in adapted.files.items():
+        if name != LORA_FILE and whole.files.get(name) != expected:
+            raise WeightsError(
+                f"{folder / SPEC_FILE}: got an adapter for a model whose {name} has the sha256 "
+                f"{expected}, expected that of '{adapted.base}', {whole.files.get(name)}. "
+                "Fix: use the model that it was trained on, or train it again on this one."
+            )
+    return replace(
+        whole,
+        name=adapted.name,
+        sampling=whole.sampling | adapted.sampling,
+        files=whole.files | adapted.files,
+    )
+
+
+def _base_folder(base: str, folder: Path) -> Path:
+    beside = folder / base
+    return resolve_model(beside if (beside / SPEC_FILE).is_file() else base)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -18,18 +19,23 @@ from videogen.config import load_dataclass, load_yaml, to_plain
 from videogen.errors import WeightsError
 from videogen.models.dit import SpacetimeDiT
 from videogen.models.latents import channel_statistics
+from videogen.models.lora import merge_lora
 from videogen.models.meta import on_meta
 from videogen.models.misfits import misfits
 from videogen.models.spec import (
+    LORA_FILE,
     SPEC_FILE,
+    AdaptedSpec,
     LatentStatistics,
     ModelSpec,
     VAESpec,
     read_spec,
     resolve_model,
+    weight_file,
 )
 from videogen.models.text import TextEncoder, WordEncoder
 from videogen.models.vae import VideoVAE
+from videogen.models.variant import Lora
 
 VAE_SPEC_FILE = "vae.yaml"
 DIT_FILE, VAE_FILE, TEXT_FILE = "dit.safetensors", "vae.safetensors", "text.safetensors"
@@ -73,7 +79,7 @@ def load_model(
     """Load a model folder; every file is checked against its sha256 before it is read.
 
     Args:
-        name: "default" or a folder.
+        name: "default", "default-fast" or a folder.
         dtype: of the DiT and the text encoder; the VAE stays in float32.
         dit_device: of the DiT, if another one.
 
@@ -86,8 +92,10 @@ def load_model(
     check_files(folder, spec.files)
     with on_meta():
         dit, vae = SpacetimeDiT(spec.dit), VideoVAE(spec.vae)
-    load_weights(dit, folder / DIT_FILE, dit_device or device, dtype)
-    load_weights(vae, folder / VAE_FILE, device, torch.float32)
+    load_weights(dit, weight_file(folder, DIT_FILE), dit_device or device, dtype)
+    load_weights(vae, weight_file(folder, VAE_FILE), device, torch.float32)
+    if LORA_FILE in spec.files:
+        merge_lora(dit, Lora(folder / LORA_FILE))
     text = _load_text(folder, spec, device, dtype)
     return Model(spec=spec, dit=dit.eval(), vae=vae.eval(), text=text)
 
@@ -132,11 +140,11 @@ def _load_text(
     if spec.text.kind == "words":
         with on_meta():
             text = WordEncoder(spec.text, spec.vocabulary)
-        load_weights(text, folder / TEXT_FILE, device, dtype)
+        load_weights(text, weight_file(folder, TEXT_FILE), device, dtype)
         return text.eval()
     from videogen.models.text_transformers import load_text_encoder
 
-    path = folder / spec.text.path
+    path = weight_file(folder, spec.text.path)
     return load_text_encoder(spec.text, path, device, dtype)
 
 
@@ -182,7 +190,7 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
         WeightsError: names the file, the sha256 found and the one expected.
     """
     for name, expected in files.items():
-        path = folder / name
+        path = weight_file(folder, name)
         if Path(name).name != name or not path.is_file():
             raise WeightsError(
                 f"{path}: missing, expected a weight file that the model description names. "
@@ -233,7 +241,23 @@ def _save_modules(
     return {name: file_sha256(folder / name) for name in modules}
 
 
-def _save_yaml(path: Path, description: ModelSpec | VAESpec) -> None:
+def describe_adapted(
+    folder: Path, name: str, base: str, made_for: ModelSpec, sampling: dict[str, Any]
+) -> None:
+    """Write the `model.yaml` of an adapter that is in `folder` as `lora.safetensors`.
+
+    Args:
+        base: "default" or a folder, as `AdaptedSpec.base`.
+        made_for: the description of what is, or will be, there.
+        sampling: recommended, where it is not that of the base.
+    """
+    files = {LORA_FILE: file_sha256(folder / LORA_FILE)}
+    files |= {key: made_for.files[key] for key in (DIT_FILE, TEXT_FILE) if key in made_for.files}
+    adapted = AdaptedSpec(name=name, base=base, sampling=sampling, files=files)
+    _save_yaml(folder / SPEC_FILE, adapted)
+
+
+def _save_yaml(path: Path, description: ModelSpec | VAESpec | AdaptedSpec) -> None:
     partial = path.with_name(f"{path.name}.partial")
     text = yaml.safe_dump(to_plain(description), sort_keys=False, width=100)
     partial.write_text(text, encoding="utf-8")

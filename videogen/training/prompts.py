@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from videogen.models.text import split_words
 from videogen.shapes.captions import caption
 from videogen.shapes.scene import Scene
 from videogen.training.clips import numbered_scene
-from videogen.training.config import DiTTrainConfig
 
 UNKNOWN_WORD = "zzz"
 ONLY_UNKNOWN_SHARE = 0.3
@@ -18,7 +18,16 @@ MAX_INSERTED_WORDS = 4
 MAX_NONSENSE_WORDS = 14
 
 
-def training_prompt(scene: Scene, rng: np.random.Generator, config: DiTTrainConfig) -> str:
+class PromptRates(Protocol):
+    """The fields of a training configuration that say how captions are disturbed."""
+
+    @property
+    def caption_dropout(self) -> float: ...
+    @property
+    def unknown_words(self) -> float: ...
+
+
+def training_prompt(scene: Scene, rng: np.random.Generator, config: PromptRates) -> str:
     """A caption of `scene`, empty or disturbed at the rates of `config`."""
     if rng.random() < config.caption_dropout:
         return ""

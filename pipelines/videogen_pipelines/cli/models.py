@@ -54,10 +54,9 @@ def models(
     """
     from rich.console import Console
 
-    from videogen.models.presets import PRESETS
-    from videogen_pipelines.model_summary import Size, summarise_model
+    from videogen_pipelines.model_summary import Size, list_models, summarise_model
 
-    names = list(PRESETS) if name is None else [name]
+    names = list_models() if name is None else [name]
     size, flops_per_s = Size(num_frames, height, width), 1e12 * (tflop_per_s or 0)
     summaries = [summarise_model(each, size, flops_per_s or None) for each in names]
     plain = [summary.to_dict() for summary in summaries]
@@ -159,8 +158,12 @@ def _costs(summary: ModelSummary) -> list[tuple[str, str]]:
 
 
 def _whole_clip(summary: ModelSummary) -> str:
-    steps = f"{amount(summary.clip_flops)}FLOP: {summary.num_inference_steps} guided steps, decode"
+    steps = f"{amount(summary.clip_flops)}FLOP: {_steps(summary)}, decode"
     return steps if summary.estimated_s is None else f"{steps}; about {summary.estimated_s:,.2g} s"
+
+
+def _steps(summary: ModelSummary) -> str:
+    return f"{summary.num_inference_steps}{' guided' if summary.guided else ''} steps"
 
 
 def millions(count: int) -> str:

@@ -27,7 +27,7 @@ def check_model(name: str, decoder: str | None = None) -> Finding:
     """
     from videogen.foreign.address import is_foreign
     from videogen.models.published import is_published
-    from videogen.models.spec import read_spec, resolve_model
+    from videogen.models.spec import read_spec, resolve_model, weight_file
     from videogen.models.weights import check_files
     from videogen_pipelines.summary import format_bytes
 
@@ -48,7 +48,7 @@ def check_model(name: str, decoder: str | None = None) -> Finding:
             f"model: got '{error.strerror}' reading {error.filename or name}, expected a readable "
             "folder. Fix: check its permissions and that its disk is mounted."
         ) from error
-    size = sum((folder / file).stat().st_size for file in spec.files)
+    size = sum(weight_file(folder, file).stat().st_size for file in spec.files)
     found = f"{spec.name}, {len(spec.files)} files, {format_bytes(size)}, sha256 as described"
     return ok(f"{found}, digest {spec.digest[:12]}")
 

@@ -75,6 +75,15 @@ def test_guidance_scale_one_ignores_the_negative_prompt(pipe: VideoGenerator) ->
     assert torch.equal(one, pipe.denoise(other))
 
 
+def test_a_negative_prompt_without_effect_is_told(pipe: VideoGenerator) -> None:
+    base = {"prompt": "red", "negative_prompt": "circle"}
+    note = ["negative_prompt: has no effect at guidance_scale 1"]
+    alone = base | {"guidance_scale": 1.0, "context_guidance": 2.0}
+    assert pipe.warnings(pipe.resolve(**alone)) == note
+    assert pipe.warnings(pipe.resolve(**base | {"guidance_scale": 1.5})) == []
+    assert pipe.warnings(pipe.resolve(**alone, num_frames=65)) == []
+
+
 def test_frames_stream_in_small_chunks(pipe: VideoGenerator) -> None:
     clip = pipe("red", num_frames=13)
     chunks = list(clip.frames())
