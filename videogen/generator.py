@@ -310,7 +310,7 @@ class VideoGenerator:
         """Whether any frame is also told what it is not to show."""
         scales = {request.guidance_scale}
         if plan_clip(self.spec, request).method != "none":
-            scales.add(request.context_guidance or 1)
+            scales |= {request.context_guidance} - {None}
         return scales != {1}
 
 
