@@ -32,9 +32,12 @@ class Draw:
     levels: Tensor
     seed: int
 
+    def __len__(self) -> int:
+        return len(self.indices)
+
     def noise(self, place: int, shape: Sequence[int]) -> Tensor:
         """Standard normal noise `c t h w` of the clip at `place` of the batch."""
-        return torch.randn(*shape, generator=_generator(self.seed, place))
+        return torch.randn(*shape, generator=generator_of(self.seed, place))
 
 
 def draw(config: FineTuneConfig, buckets: Mapping[tuple[int, ...], list[int]], step: int) -> Draw:
@@ -54,12 +57,13 @@ def draw(config: FineTuneConfig, buckets: Mapping[tuple[int, ...], list[int]], s
         shape[1],
         logit_normal(config.logit_mean, config.logit_std),
         config.independent_share,
-        _generator(seed, count),
+        generator_of(seed, count),
         per_sample=True,
     )
     return Draw(indices, drops, levels, seed)
 
 
-def _generator(seed: int, place: int) -> torch.Generator:
-    mixed = np.random.SeedSequence([seed, place]).generate_state(1, np.uint64)[0]
+def generator_of(*seeds: int) -> torch.Generator:
+    """Random numbers that depend on all of these and nothing else."""
+    mixed = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from videogen.errors import ConfigError
 from videogen.models.dit import SpacetimeDiT
 from videogen.models.protocol import VideoModel
 from videogen.models.text import WordEncoder
 from videogen.models.weights import Model, save_model
-from videogen.training.finetune_model import Learner
+from videogen.training.config import FineTuneConfig
+from videogen.training.finetune_model import Student
 from videogen.training.finetune_state import whole
 from videogen.training.lora import save_lora
 
@@ -21,33 +21,26 @@ LORA_FILE = "lora.safetensors"
 MODEL_FOLDER = "model"
 
 
-def save_result(learner: Learner, folder: Path | None) -> VideoModel | None:
+def save_result(student: Student, config: FineTuneConfig, folder: Path | None) -> VideoModel | None:
     """Write the averaged weights; every worker has to take part, the first one has a folder.
 
     Returns:
         The model as it is now, on the worker that has a folder.
-
-    Raises:
-        ConfigError: all weights of a published model were trained, which only adapters can hold.
     """
-    averages = {name: whole(tensor) for name, tensor in learner.averages.tensors.items()}
+    averages = {name: whole(tensor) for name, tensor in student.learner.averages.tensors.items()}
     if folder is None:
         return None
-    if learner.config.lora_rank:
+    if config.lora_rank:
         tensors = _under("dit.", averages)
         save_lora(tensors, folder / LORA_FILE)
-        return dataclasses.replace(learner.base, dit=_with_adapters(learner, tensors))  # pyright: ignore[reportArgumentType]
-    base = learner.base
-    if not isinstance(base, Model):
-        raise ConfigError(
-            f"lora_rank: got 0 for {base.spec.name}, expected adapters, because the folders of "
-            "published models are not written. Fix: set lora_rank to 16, for example."
-        )
+        return dataclasses.replace(student.base, dit=_with_adapters(student, tensors))  # pyright: ignore[reportArgumentType]
+    base = student.base
+    assert isinstance(base, Model)
     dit = SpacetimeDiT(base.spec.dit)
     dit.load_state_dict(_under("dit.", averages))
-    text, spec = base.text, dataclasses.replace(base.spec, name=learner.config.name)
-    if isinstance(learner.module.text, WordEncoder):
-        text = WordEncoder(base.spec.text, learner.module.text.vocabulary)
+    text, spec = base.text, dataclasses.replace(base.spec, name=config.name)
+    if isinstance(student.module.text, WordEncoder):
+        text = WordEncoder(base.spec.text, student.module.text.vocabulary)
         text.load_state_dict(_under("text.", averages))
         spec = dataclasses.replace(spec, vocabulary=text.vocabulary)
     module = text if isinstance(text, nn.Module) else None
@@ -55,8 +48,8 @@ def save_result(learner: Learner, folder: Path | None) -> VideoModel | None:
     return dataclasses.replace(base, spec=spec, dit=dit.eval(), text=text)
 
 
-def _with_adapters(learner: Learner, tensors: dict[str, Tensor]) -> nn.Module:
-    dit = copy.deepcopy(learner.module.dit).cpu().eval()
+def _with_adapters(student: Student, tensors: dict[str, Tensor]) -> nn.Module:
+    dit = copy.deepcopy(student.module.dit).cpu().eval()
     dit.load_state_dict(tensors, strict=False)
     return dit
 

@@ -1,7 +1,8 @@
-"""Weights, averages and moments of a fine-tuning run, whole or divided among workers."""
+"""Weights, averages and moments of a training run, whole or divided among workers."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def save_state(
     if folder is not None:
         partial = folder / f"{CHECKPOINT_FILE}.partial"
         save_file(tensors, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(folder / CHECKPOINT_FILE)
 
 

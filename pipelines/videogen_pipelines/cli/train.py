@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,20 @@ Config = Annotated[Path, typer.Argument(help="A training configuration (configs/
 Out = Annotated[Path, typer.Option(help="Folder of checkpoints, log and model.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a field: schedule.num_steps=100.")
+]
+Output = Annotated[
+    str, typer.Option("--out", help="Where checkpoints, log and model go: a folder or s3://.")
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(help="Workers of Ray Train, 4 or 2:8 (fewest:most); without it this process."),
+]
+Address = Annotated[str | None, typer.Option(help="A Ray cluster to train on.")]
+MaxFailures = Annotated[
+    int, typer.Option(min=0, help="Losses of workers after which training gives up.")
+]
+Prompts = Annotated[
+    list[str] | None, typer.Option(help="Make a clip of it at every checkpoint; repeatable.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -54,22 +69,14 @@ def dit(config: Config, out: Out, overrides: Overrides = None, as_json: AsJson =
 @app.command()
 def finetune(
     config: Config,
-    out: Annotated[str, typer.Option("--out", help="Where checkpoints, log and model go.")],
+    out: Output,
     data: Annotated[
         str | None, typer.Option(help="Shards of 'videogen data encode'; config: data.")
     ] = None,
-    workers: Annotated[
-        str | None,
-        typer.Option(help="Workers of Ray Train, 4 or 2:8 (fewest:most); without it this process."),
-    ] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster to train on.")] = None,
-    max_failures: Annotated[
-        int, typer.Option(min=0, help="Losses of workers after which training gives up.")
-    ] = 8,
-    validation_prompt: Annotated[
-        list[str] | None,
-        typer.Option(help="Make a clip of it at every checkpoint; repeatable."),
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    max_failures: MaxFailures = 8,
+    validation_prompt: Prompts = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,27 +84,51 @@ def finetune(
 
     Example: videogen train finetune configs/train/finetune.yaml --data encoded --out runs/mine
     """
-    from videogen.config import load_dataclass, load_yaml
-    from videogen.training.config import FineTuneConfig
-    from videogen_pipelines.training.finetune import FineTuneJob, last_report, run_here, run_on_ray
+    engine = _Engine(workers, address, max_failures, as_json)
+    said = [*(overrides or []), *_data(data)]
+    _run("finetune", config, out, said, engine, validation_prompt or [])
 
-    said = [*(overrides or []), *([] if data is None else [f"data={json.dumps(_absolute(data))}"])]
-    settings = load_dataclass(FineTuneConfig, load_yaml(config), str(config), said)
-    job = FineTuneJob(settings, _absolute(out), tuple(validation_prompt or []))
-    if workers is None and address is None:
-        run_here(job, _say_nothing if as_json else _say)
+
+@dataclass(frozen=True)
+class _Engine:
+    """Where a stage runs, and how it says so."""
+
+    workers: str | None
+    address: str | None
+    max_failures: int
+    as_json: bool
+
+
+def _run(
+    stage: str,
+    config: Path,
+    out: str,
+    overrides: list[str],
+    engine: _Engine,
+    prompts: list[str] | None = None,
+) -> None:
+    """Run a stage of `videogen_pipelines.training.stages` to its end, and say how it ended."""
+    from videogen.config import load_dataclass, load_yaml
+    from videogen_pipelines.training.job import TrainingJob, last_report, run_here, run_on_ray
+    from videogen_pipelines.training.places import absolute
+    from videogen_pipelines.training.stages import STAGES
+
+    settings = load_dataclass(STAGES[stage].config, load_yaml(config), str(config), overrides)
+    job = TrainingJob(stage, settings, absolute(out), tuple(prompts or []))
+    if engine.workers is None and engine.address is None:
+        run_here(job, _say_nothing if engine.as_json else _say)
     else:
-        run_on_ray(job, _workers(workers or "1"), address, max_failures)
+        fewest_most = _workers(engine.workers or "1")
+        run_on_ray(job, fewest_most, engine.address, engine.max_failures)
     last = last_report(job)
-    if as_json:
+    if engine.as_json:
         typer.echo(json.dumps({"out": job.out, **last}))
     else:
-        typer.echo(f"Trained to step {last['step']}, loss {last['loss']:.4g}: {job.out}")
+        typer.echo(f"Trained to step {last['step']:,}, loss {last['loss']:.4g}: {job.out}")
 
 
-def _absolute(place: str) -> str:
-    """A place as workers in other folders find it."""
-    return place if "://" in place else str(Path(place).expanduser().absolute())
+def _data(data: str | None) -> list[str]:
+    return [] if data is None else [f"data={json.dumps(data)}"]
 
 
 def _workers(text: str) -> tuple[int, int]:

@@ -1,1 +1,1 @@
-"""`videogen train finetune`: a model learns from encoded clips, on one machine or on many."""
+"""`videogen train`: stages of training, in one process or on workers of Ray Train."""

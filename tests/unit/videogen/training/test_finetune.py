@@ -18,6 +18,7 @@ from videogen.training.config import FineTuneConfig, ScheduleConfig
 from videogen.training.draws import draw
 from videogen.training.encoded_clips import EncodedClips
 from videogen.training.finetune import finetune
+from videogen.training.loop import Hooks
 from videogen.training.vocabulary import with_words_of
 from videogen.training.world import World
 
@@ -51,7 +52,7 @@ def log_of(folder: Path, name: str = "loss") -> list[float]:
 def test_training_learns_and_its_folder_loads(config: FineTuneConfig, tmp_path: Path) -> None:
     long = replace(config, schedule=replace(config.schedule, num_steps=60))
     saved: list[int] = []
-    finetune(long, tmp_path, on_save=lambda step, model: saved.append(step))
+    finetune(long, tmp_path, hooks=Hooks(on_save=lambda step, model: saved.append(step)))
     losses = log_of(tmp_path)
     assert sum(losses[-15:]) < 0.9 * sum(losses[:15])
     assert saved == list(range(5, 61, 5))
@@ -91,7 +92,8 @@ def test_adapters_change_what_the_model_makes_and_nothing_else(
 ) -> None:
     made = []
     config = replace(config, lora_rank=2)
-    finetune(config, tmp_path, stop_at=5, on_save=lambda step, model: made.append(model))
+    hooks = Hooks(on_save=lambda step, model: made.append(model))
+    finetune(config, tmp_path, stop_at=5, hooks=hooks)
     x, levels = torch.randn(1, 4, 2, 4, 4), torch.full((1, 2), 500.0)
     text = model.text.encode(["a red circle"])
     with torch.no_grad():

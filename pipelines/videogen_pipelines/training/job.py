@@ -1,0 +1,131 @@
+"""The programs of `train`: their output holds all that must last, so that they always go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from videogen.config import load_dataclass, to_plain
+from videogen.models.protocol import VideoModel
+from videogen.storage import open_storage
+from videogen.storage.temporary import temporary_folder
+from videogen.training.loop import Hooks
+from videogen.training.measured import Measured
+from videogen.training.state import LOG_FILE
+from videogen_pipelines.training.places import Uploads, run_folder, with_absolute, with_local
+from videogen_pipelines.training.stages import STAGES
+from videogen_pipelines.training.validation import make_clips
+
+LOCK = ".lock-train"
+Report = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is trained, and where everything goes that must last.
+
+    Attributes:
+        stage: a name in `STAGES`.
+        config: of that stage.
+        out: a folder or an `s3://` address.
+        validation_prompts: clips of these are made whenever a checkpoint is written.
+    """
+
+    stage: str
+    config: Any
+    out: str
+    validation_prompts: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types only, and places that workers in other folders find; `of` is the inverse."""
+        return {
+            "stage": self.stage,
+            "config": to_plain(with_absolute(self.config, STAGES[self.stage].places)),
+            "out": self.out,
+            "validation_prompts": list(self.validation_prompts),
+        }
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> TrainingJob:
+        config = load_dataclass(STAGES[said["stage"]].config, said["config"], said["stage"])
+        return cls(said["stage"], config, said["out"], tuple(said["validation_prompts"]))
+
+
+def run_here(job: TrainingJob, report: Report) -> None:
+    """Train in this process.
+
+    Raises:
+        ConfigError: the data is not there or does not fit the model.
+        WeightsError: the model cannot be read, or the checkpoint is of another configuration.
+        StorageError: the output fails, or somebody else trains there.
+    """
+    with open_storage(job.out).lock(LOCK):
+        _train(job, report)
+
+
+def run_on_ray(
+    job: TrainingJob, workers: tuple[int, int], address: str | None, max_failures: int
+) -> None:
+    """Train on workers of a Ray of our own, or of the cluster at `address`.
+
+    Raises:
+        StorageError: the output fails, or somebody else trains there.
+        ClusterError: Ray cannot be started or joined, or has no room for the workers.
+        TrainingError: training failed too often; says why the last time.
+    """
+    from videogen_cluster.session import ray_session
+    from videogen_cluster.training import train_on_workers
+
+    use_gpu = job.config.schedule.device != "cpu"
+    with open_storage(job.out).lock(LOCK), ray_session(address):
+        train_on_workers(
+            train_as_worker,
+            job.to_dict(),
+            workers,
+            use_gpu=use_gpu,
+            max_failures=max_failures,
+        )
+
+
+def last_report(job: TrainingJob) -> dict[str, Any]:
+    """What the log says of the last step, in as many lines as it took."""
+    lines = open_storage(job.out).read(LOG_FILE).decode().splitlines()
+    rows = [json.loads(line) for line in lines]
+    last: dict[str, Any] = {}
+    for row in rows:
+        last |= row if row["step"] == rows[-1]["step"] else {}
+    return last
+
+
+def train_as_worker(said: dict[str, Any]) -> None:
+    """What each worker of Ray Train does."""
+    import ray.train
+
+    job = TrainingJob.of(said)
+    every = job.config.schedule.log_every
+
+    def report(step: int, loss: float) -> None:
+        if step % every == 0:
+            ray.train.report({"step": step, "loss": loss})
+
+    _train(job, report)
+
+
+def _train(job: TrainingJob, report: Report) -> None:
+    stage = STAGES[job.stage]
+    with temporary_folder() as fetched, run_folder(job.out, stage.kept) as folder:
+        config = with_local(job.config, stage.places, fetched)
+        uploads = Uploads(job.out, folder)
+
+        def on_step(step: int, measured: Measured) -> None:
+            report(step, measured.loss)
+
+        def on_save(step: int, model: VideoModel) -> None:
+            clips = Path(folder, "validation", f"{step:06}")
+            make_clips(model, job.validation_prompts, clips, config.schedule.device)
+
+        hooks = Hooks(on_step, on_save, lambda step: uploads.store())
+        stage.train(config, folder, hooks)

@@ -1,0 +1,108 @@
+"""Where a run's data, weights and checkpoints are, and how they come to this machine and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from videogen.errors import StorageError
+from videogen.storage import Storage, is_remote, open_storage
+from videogen.storage.temporary import temporary_folder
+from videogen.training.finetune_state import CHECKPOINT_FILE
+from videogen.training.state import LOG_FILE
+from videogen_pipelines.model_cache import local_model
+from videogen_pipelines.training.stages import Place
+
+
+def absolute(place: str) -> str:
+    """A place as workers in other folders find it."""
+    return place if "://" in place else str(Path(place).expanduser().absolute())
+
+
+def with_absolute(config: Any, places: Mapping[str, Place]) -> Any:
+    """A configuration whose places are found from any folder; names of models stay names."""
+    said = {name: getattr(config, name) for name in places}
+    moved = {
+        name: absolute(place)
+        for name, place in said.items()
+        if place and (places[name] != "model" or Path(place).expanduser().exists())
+    }
+    return dataclasses.replace(config, **moved)
+
+
+def with_local(config: Any, places: Mapping[str, Place], folder: Path) -> Any:
+    """A configuration whose places are on this machine; `folder` takes what was fetched.
+
+    Raises:
+        StorageError: an object store refuses or fails, or there is nothing at an address.
+        WeightsError: there is no such model.
+    """
+    said = {name: getattr(config, name) for name in places}
+    here = {
+        name: str(_here(place, places[name], folder / name))
+        for name, place in said.items()
+        if is_remote(place)
+    }
+    return dataclasses.replace(config, **here)
+
+
+def _here(address: str, kind: Place, folder: Path) -> str | Path:
+    if kind == "model":
+        return local_model(address)
+    storage = open_storage(address)
+    keys = [key for key in storage.list() if kind == "folder" or key.endswith(".tar")]
+    if not keys:
+        raise StorageError(
+            f"{address}: got no {'.tar ' if kind == 'shards' else ''}object, expected "
+            f"{'shards of clips' if kind == 'shards' else 'weights'}. Fix: check the address."
+        )
+    for key in keys:
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        storage.download(key, path)
+    return folder
+
+
+@contextmanager
+def run_folder(out: str, kept: tuple[str, ...]) -> Iterator[Path]:
+    """A folder on this machine with the checkpoint, the log and what else a run goes on from.
+
+    That of a run in a local folder is the folder itself.
+    """
+    if not is_remote(out):
+        yield Path(open_storage(out).uri)
+        return
+    storage = open_storage(out)
+    with temporary_folder() as folder:
+        for key in storage.list():
+            if any(fnmatch(key, name) for name in (CHECKPOINT_FILE, LOG_FILE, *kept)):
+                storage.download(key, folder / key)
+        yield folder
+
+
+class Uploads:
+    """Stores the files of a run that are new or have changed, if it is not a local one."""
+
+    def __init__(self, out: str, folder: Path) -> None:
+        self._storage: Storage | None = open_storage(out) if is_remote(out) else None
+        self._folder = folder
+        self._stored: dict[Path, int] = {}
+
+    def store(self) -> None:
+        """The checkpoint last, because runs go on from it.
+
+        Raises:
+            StorageError: the object store refuses or fails.
+        """
+        if self._storage is None:
+            return
+        files = [path for path in self._folder.rglob("*") if path.is_file()]
+        for path in sorted(files, key=lambda path: path.name == CHECKPOINT_FILE):
+            changed = path.stat().st_mtime_ns
+            if self._stored.get(path) != changed:
+                self._storage.put(path.relative_to(self._folder).as_posix(), path)
+                self._stored[path] = changed

@@ -1,0 +1,66 @@
+"""The stages of training as the program sees them: a configuration, its places, and a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from videogen.registry import Registry
+from videogen.training.config import DiTTrainConfig, FineTuneConfig, VAETrainConfig
+from videogen.training.loop import Hooks
+
+Place = Literal["shards", "folder", "model"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        config: the dataclass of its configuration file; has a `schedule`.
+        train: the loop: configuration, folder, hooks. Workers find each other in the default
+            process group.
+        places: fields of the configuration that name data or weights, and what lies there:
+            shards, any folder, or a model. They may be addresses in an object store.
+        kept: patterns of files beside checkpoint and log that it goes on from.
+    """
+
+    config: type[Any]
+    train: Callable[[Any, Path, Hooks], object]
+    places: Mapping[str, Place] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+
+
+def _train_vae(config: VAETrainConfig, folder: Path, hooks: Hooks) -> None:
+    from videogen.training.vae_loop import train_vae
+
+    train_vae(config, folder)
+
+
+def _train_dit(config: DiTTrainConfig, folder: Path, hooks: Hooks) -> None:
+    from videogen.training.dit_loop import train_dit
+
+    train_dit(config, folder)
+
+
+def _finetune(config: FineTuneConfig, folder: Path, hooks: Hooks) -> None:
+    from videogen.training.finetune import finetune
+
+    finetune(config, folder, hooks=hooks)
+
+
+STAGES: Registry[Stage] = Registry(
+    "stage",
+    {
+        "vae": Stage(VAETrainConfig, _train_vae, {"start_from": "folder"}),
+        "dit": Stage(
+            DiTTrainConfig,
+            _train_dit,
+            {"vae_folder": "folder", "start_from": "model"},
+            ("latents-*.safetensors",),
+        ),
+        "finetune": Stage(FineTuneConfig, _finetune, {"data": "shards", "model": "model"}),
+    },
+)
