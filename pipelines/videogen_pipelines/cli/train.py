@@ -66,6 +66,23 @@ def dit(config: Config, out: Out, overrides: Overrides = None, as_json: AsJson =
     _report(out, as_json)
 
 
+@app.command("distill")
+def distill_command(
+    config: Config, out: Out, overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Make a model that needs few steps and no guidance; run again to go on.
+
+    Example: videogen train distill configs/train/distill.yaml --out runs/fast
+    """
+    from videogen.config import load_dataclass, load_yaml
+    from videogen.training.distill import distill
+    from videogen.training.distill_config import DistillConfig
+
+    settings = load_dataclass(DistillConfig, load_yaml(config), str(config), overrides or [])
+    distill(settings, out)
+    _report(out, as_json)
+
+
 @app.command()
 def finetune(
     config: Config,

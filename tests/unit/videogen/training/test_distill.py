@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from videogen.diffusion.schedules import flow_sigmas
+from videogen.errors import ConfigError, WeightsError
+from videogen.generator import VideoGenerator
+from videogen.models.config import DiTConfig, TextConfig, VAEConfig
+from videogen.models.dit import SpacetimeDiT
+from videogen.models.spec import LORA_FILE, LatentStatistics, ModelSpec
+from videogen.models.text import WordEncoder
+from videogen.models.vae import VideoVAE
+from videogen.models.weights import load_model, save_model
+from videogen.training.config import ScheduleConfig
+from videogen.training.distill import distill, segment_losses
+from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
+from videogen.training.distill_pool import TrajectoryPool
+from videogen.training.distill_teacher import Start, Teacher
+
+SAMPLING = {
+    "num_frames": 5,
+    "height": 16,
+    "width": 16,
+    "num_inference_steps": 9,
+    "guidance_scale": 3.0,
+    "context_guidance": 2.0,
+    "flow_shift": 3.0,
+    "chunk_frames": 13,
+}
+SCHEDULE = ScheduleConfig(
+    num_steps=60,
+    batch_size=8,
+    learning_rate=0.01,
+    warmup_steps=5,
+    ema_decay=0.9,
+    num_threads=1,
+    log_every=1,
+    checkpoint_every=30,
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    torch.manual_seed(3)
+    dit_config = DiTConfig(in_channels=4, width=16, depth=1, num_heads=2, text_width=16)
+    vae = VAEConfig(latent_channels=4, widths=(8, 8, 8))
+    text_config = TextConfig(width=16, depth=1, num_heads=2)
+    words = ("red", "blue", "circle", "square", "left", "right")
+    spec = ModelSpec(
+        name="base",
+        dit=dit_config,
+        vae=vae,
+        text=text_config,
+        latents=LatentStatistics(mean=(0.0,) * 4, std=(1.0,) * 4),
+        sampling=SAMPLING,
+        vocabulary=words,
+    )
+    dit = SpacetimeDiT(dit_config)
+    for parameter in dit.parameters():  # a fresh one predicts nothing but zero
+        torch.nn.init.normal_(parameter, std=0.25)
+    save_model(folder, spec, dit, VideoVAE(vae), WordEncoder(text_config, words))
+    return folder
+
+
+@pytest.fixture
+def config(base):
+    return DistillConfig(
+        schedule=SCHEDULE,
+        model=str(base),
+        num_inference_steps=3,
+        teacher_steps=9,
+        lora_rank=8,
+        teacher_batch=16,
+        autocast=False,
+        pools=(
+            TrajectoryPoolConfig(
+                num_frames=5, initial=32, capacity=40, fresh_per_step=0.5, share=0.5
+            ),
+            TrajectoryPoolConfig(
+                num_frames=13, goes_on=0.7, initial=32, capacity=40, fresh_per_step=0.5, share=0.5
+            ),
+        ),
+    )
+
+
+def log_of(folder):
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_few_steps_come_close_to_many_guided_ones(config, base, tmp_path):
+    distill(config, tmp_path)
+    losses = [row["loss"] for row in log_of(tmp_path)]
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    cpu = torch.device("cpu")
+    teacher = VideoGenerator(load_model(base), cpu)
+    student = VideoGenerator(load_model(tmp_path / "model"), cpu)
+    assert student.digest != teacher.digest
+    request = student.resolve(prompt="red circle", seed=4)
+    settings = (request.num_inference_steps, request.guidance_scale, request.context_guidance)
+    assert settings == (3, 1.0, 1.0)
+    few = {"num_inference_steps": 3, "guidance_scale": 1.0}
+    better = 0
+    for seed in range(8):
+        wanted = teacher.denoise(teacher.resolve(prompt="red circle", seed=seed))
+        got = student.denoise(student.resolve(prompt="red circle", seed=seed))
+        naive = teacher.denoise(teacher.resolve(prompt="red circle", seed=seed, **few))
+        better += bool((got - wanted).norm() < (naive - wanted).norm())
+    assert better == 8
+
+
+def test_an_interrupted_run_goes_on_as_if_it_never_stopped(config, tmp_path):
+    short = replace(config, schedule=replace(SCHEDULE, num_steps=24, checkpoint_every=50))
+    distill(short, tmp_path / "whole")
+    distill(short, tmp_path / "parts", stop_at=10)
+    distill(short, tmp_path / "parts")
+    whole, parts = (log_of(tmp_path / name) for name in ("whole", "parts"))
+    assert [row["loss"] for row in whole] == [row["loss"] for row in parts]
+    a, b = (tmp_path / name / "model" / LORA_FILE for name in ("whole", "parts"))
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_another_rank_does_not_fit_the_checkpoint(config, tmp_path):
+    distill(config, tmp_path, stop_at=1)
+    with pytest.raises(WeightsError, match="does not fit this configuration"):
+        distill(replace(config, lora_rank=4), tmp_path)
+
+
+def test_the_teacher_keeps_the_states_of_its_own_sampler(config, base):
+    model = load_model(base)
+    teacher = Teacher.of(config, model)
+    pipe = VideoGenerator(model, torch.device("cpu"))
+    request = pipe.resolve(prompt="red circle", seed=1)
+    wanted = pipe.denoise(request)
+    assert torch.equal(teacher.stops, flow_sigmas(9, 3.0)[[0, 3, 6, 9]])
+    noise = wanted.new_zeros(1, *wanted.shape)
+    new = torch.zeros(1, wanted.shape[1], dtype=torch.bool)
+    torch.manual_seed(0)
+    states = teacher.walk(Start(["red circle"], noise, new, torch.tensor([3.0])))
+    torch.manual_seed(0)
+    initial = torch.randn(noise.shape)
+    from videogen.extension.sampler import LatentSampler
+
+    sampler = LatentSampler(model, request, torch.device("cpu"), pipe.halves)
+    solved = sampler.solve(sampler.denoiser(0, 2), 0, 2, initial=initial)
+    assert torch.allclose(states[:, 0].float(), initial, atol=2e-3)
+    assert torch.allclose(states[:, -1].float(), solved, atol=5e-3)
+
+
+def test_known_frames_stay_and_do_not_count(config, base):
+    teacher = Teacher.of(config, load_model(base))
+    pool = TrajectoryPool(config.pools[1], config, teacher, 1)
+    torch.manual_seed(0)
+    pool.fill()
+    segments = pool.draw(200)
+    is_known = segments.is_known
+    assert 0.1 < is_known.float().mean() < 0.6
+    frames = is_known[:, None, :, None, None].expand_as(segments.start)
+    assert torch.equal(segments.start[frames], segments.end[frames])
+    plain = segment_losses(teacher.model.dit, teacher, segments)
+    segments.end[frames] += 5.0
+    assert torch.equal(plain, segment_losses(teacher.model.dit, teacher, segments))
+
+
+def test_impossible_settings_are_refused(config):
+    with pytest.raises(ConfigError, match="teacher_steps: got 8, expected a multiple of"):
+        replace(config, teacher_steps=8)
+    with pytest.raises(ConfigError, match="lora_rank: got 0"):
+        replace(config, lora_rank=0)

@@ -1,0 +1,165 @@
+"""Clips of a teacher kept in memory with the states on their way: made once, drawn many times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from videogen.training.clips import numbered_scene
+from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
+from videogen.training.distill_teacher import Start, Teacher
+from videogen.training.prompts import training_prompt
+from videogen.training.windows import AHEAD
+
+MAX_KNOWN = 4
+"""Most latent frames that a window goes on from."""
+LOOP_SHARE = 0.2
+"""Of the windows that go on, those that lead back to the start of a clip."""
+TURN_SHARE = 0.15
+"""Of the windows that go on, those of another prompt than what they go on from, fully guided."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Parts of the teacher's way, each to be one step of the student.
+
+    Attributes:
+        start, end: latents `b c t h w`, float32.
+        first, last: their noise levels, `b`.
+        is_known: bool `b t`; known frames are the same in both.
+        index: which part each is, int64 `b`.
+    """
+
+    start: Tensor
+    end: Tensor
+    first: Tensor
+    last: Tensor
+    is_known: Tensor
+    index: Tensor
+    prompts: list[str]
+
+
+class TrajectoryPool:
+    """A ring of what a teacher made; prompt `i` of a seed is always the same."""
+
+    def __init__(
+        self, pool: TrajectoryPoolConfig, config: DistillConfig, teacher: Teacher, number: int
+    ) -> None:
+        """Make an empty pool; `number` is its place among the pools of the configuration."""
+        self.config = pool
+        self._whole, self._teacher, self._number = config, teacher, number
+        self._tensors: dict[str, Tensor] = {}
+        self._next = 0
+        self._owed = 0.0
+
+    def __len__(self) -> int:
+        return min(self._next, self.config.capacity)
+
+    @property
+    def latent_frames(self) -> int:
+        return self._teacher.model.spec.vae.latent_frames(self.config.num_frames)
+
+    def fill(self) -> None:
+        """Make clips until the pool holds its initial number."""
+        while self._next < self.config.initial:
+            self._make(min(self._whole.teacher_batch, self.config.initial - self._next))
+
+    def refresh(self) -> None:
+        """Make this step's share of fresh clips; the oldest make room."""
+        self._owed += self.config.fresh_per_step
+        if self._owed >= self._whole.teacher_batch:
+            self._owed -= self._whole.teacher_batch
+            self._make(self._whole.teacher_batch)
+
+    def draw(self, count: int) -> Segments:
+        """Random parts of random clips."""
+        slots = torch.randint(len(self), (count,))
+        stops = self._teacher.stops.float()
+        index = torch.randint(len(stops) - 1, (count,))
+        states = self._tensors["states"]
+        return Segments(
+            start=states[slots, index].float(),
+            end=states[slots, index + 1].float(),
+            first=stops[index],
+            last=stops[index + 1],
+            is_known=self._tensors["is_known"][slots],
+            index=index,
+            prompts=[self._prompt(int(i)) for i in self._tensors["prompts"][slots]],
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the clips, so that a resumed run need not make them again."""
+        path = self._path(folder)
+        partial = path.with_suffix(".partial")
+        counters = torch.tensor([self._next, self._owed], dtype=torch.float64)
+        held = {name: tensor[: len(self)] for name, tensor in self._tensors.items()}
+        save_file({**held, "next_owed": counters}, partial)
+        partial.replace(path)
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote, if it is there."""
+        path = self._path(folder)
+        if not path.exists():
+            return
+        saved = load_file(path)
+        counters = saved.pop("next_owed")
+        self._next, self._owed = 0, float(counters[1])
+        self._keep(saved)
+        self._next = int(counters[0])
+
+    def _path(self, folder: Path) -> Path:
+        return folder / f"trajectories-{self._number}.safetensors"
+
+    def _prompt(self, index: int) -> str:
+        config, seed = self._whole, self._whole.schedule.seed
+        own = index * len(config.pools) + self._number
+        scene = numbered_scene(seed, own, config.worlds)
+        return training_prompt(scene, np.random.default_rng([seed, own]), config)
+
+    def _make(self, count: int) -> None:
+        numbers = torch.arange(self._next, self._next + count)
+        goes_on = torch.rand(count) < (self.config.goes_on if len(self) else 0.0)
+        start, numbers = self._start(numbers, goes_on)
+        states = self._teacher.walk(start)
+        self._keep({"states": states, "is_known": start.is_known, "prompts": numbers})
+        self._next += count
+
+    def _start(self, numbers: Tensor, goes_on: Tensor) -> tuple[Start, Tensor]:
+        """Windows of new prompts, and windows that go on from clips in the pool."""
+        count, frames = len(numbers), self.latent_frames
+        c, h, w = self._teacher.latent_size
+        known = torch.zeros(count, c, frames, h, w)
+        is_known = torch.zeros(count, frames, dtype=torch.bool)
+        guidance = torch.full((count,), self._teacher.guidance)
+        for i in goes_on.nonzero().flatten().tolist():
+            slot = int(torch.randint(len(self), ()))
+            clip = self._tensors["states"][slot, -1].float()
+            length = int(torch.randint(1, min(MAX_KNOWN, frames - 1) + 1, ()))
+            is_known[i, :length] = True
+            known[i, :, :length] = clip[:, frames - length :]
+            leads_back, turns = (torch.rand(2) < torch.tensor([LOOP_SHARE, TURN_SHARE])).tolist()
+            if leads_back and length + AHEAD < frames:
+                is_known[i, frames - AHEAD :] = True
+                known[i, :, frames - AHEAD :] = clip[:, 1 : 1 + AHEAD]
+            if not turns:
+                numbers[i] = self._tensors["prompts"][slot]
+                guidance[i] = self._teacher.context_guidance
+        prompts = [self._prompt(int(i)) for i in numbers]
+        return Start(prompts, known, is_known, guidance), numbers
+
+    def _keep(self, made: dict[str, Tensor]) -> None:
+        """Write rows into the ring, which is as long as it gets from the start."""
+        count = len(made["prompts"])
+        if not self._tensors:
+            self._tensors = {
+                name: rows.new_zeros(self.config.capacity, *rows.shape[1:])
+                for name, rows in made.items()
+            }
+        slots = torch.arange(self._next, self._next + count) % self.config.capacity
+        for name, rows in made.items():
+            self._tensors[name][slots] = rows
