@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -65,6 +65,13 @@ def encode_pair(
 def split_words(prompt: str) -> list[str]:
     """The lower-case words of a prompt, without punctuation and numbers."""
     return _WORD.findall(prompt.lower())
+
+
+def padded(text: TextEmbedding, length: int) -> TextEmbedding:
+    """The same prompts, padded to `length` tokens."""
+    more = length - text.mask.shape[1]
+    tokens, mask = F.pad(text.tokens, (0, 0, 0, more)), F.pad(text.mask, (0, more))
+    return replace(text, tokens=tokens, mask=mask)
 
 
 class WordEncoder(nn.Module):

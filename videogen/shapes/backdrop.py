@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from videogen.shapes.render import render_background
+from videogen.shapes.texture_fit import MIN_SPREAD, name_texture
+from videogen.shapes.vocabulary import TEXTURES
 
 # Colour distances, in 8-bit RGB levels.
 FAR = 60.0
@@ -22,7 +24,7 @@ class Backdrop:
 
     Attributes:
         name: the nearest named background.
-        image: float32 `[h w c]`, the fitted background, 0 to 255.
+        image: float32 `[h w c]`, the fitted background, 0 to 255, without its texture.
         confidence: 0 to 1, from how much nearer the clip is to this name than to the next.
     """
 
@@ -36,13 +38,14 @@ def read_backdrop(frames: np.ndarray, names: tuple[str, ...]) -> Backdrop:
 
     The name is the one whose picture most pixels are near; distances saturate, so an object that
     covers a third of the picture counts no more than its area. The image is a colour plane fitted
-    to the pixels that are near, so that a background of the wrong tint still separates.
+    to the pixels that are near, so that a background of the wrong tint still separates. Where
+    these are uneven the background is a texture, and named by its pattern.
     """
     num_frames, height, width, _ = frames.shape
     moments = np.linspace(0, num_frames - 1, min(num_frames, MAX_FIT_FRAMES)).astype(int)
     grid = np.s_[::FIT_STRIDE_PX, ::FIT_STRIDE_PX]
     picked = frames[moments][:, *grid]
-    pictures = [render_background(name, height, width).astype(np.float32) for name in names]
+    pictures = [_even(name, height, width) for name in names]
     offs = [np.minimum(colour_distance(picked, picture[grid]), FAR).mean() for picture in pictures]
     order = np.argsort(offs)
     best, runner_up = offs[order[0]], offs[order[min(1, len(names) - 1)]]
@@ -54,7 +57,36 @@ def read_backdrop(frames: np.ndarray, names: tuple[str, ...]) -> Backdrop:
         if near.mean() < MIN_NEAR:
             break
         image = basis @ _fit_plane(picked, near, basis[grid])
-    return Backdrop(names[order[0]], image, float(1 - best / max(runner_up, 1e-6)))
+    name = names[order[0]]
+    textures = tuple(name for name in names if name in TEXTURES)
+    if textures:
+        uneven = _is_uneven(frames[moments], image)
+        likely = [names[i] for i in order if (names[i] in TEXTURES) == uneven]
+        name = likely[0]
+        best, runner_up = 0.0, 1.0
+        if uneven:
+            offset, near = texture_of(frames[moments[:1]], image)
+            name = name_texture(offset[0], near[0], textures)
+    return Backdrop(name, image, float(1 - best / max(runner_up, 1e-6)))
+
+
+def texture_of(frames: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a texture adds to an even `image`, in levels, and where no object is, `[t h w]`."""
+    near = colour_distance(frames, image) < NEAR_FITTED
+    return (frames - image).mean(axis=-1), near
+
+
+def _is_uneven(frames: np.ndarray, image: np.ndarray) -> bool:
+    distance = colour_distance(frames, image)
+    near = distance[distance < NEAR_FITTED]
+    return bool(near.size and np.median(near) > MIN_SPREAD)
+
+
+def _even(name: str, height: int, width: int) -> np.ndarray:
+    """The background without its texture, float32 `[h w c]`."""
+    if name in TEXTURES:
+        return np.full((height, width, 3), TEXTURES[name].tint, np.float32)
+    return render_background(name, height, width).astype(np.float32)
 
 
 def colour_distance(frames: np.ndarray, colours: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from videogen.shapes.phrases import (
     BACKGROUND_FRAMES,
     BACKGROUND_TAILS,
     BACKGROUND_WORDS,
+    CAMERA_WORDS,
     COLOUR_WORDS,
     MOTION_WORDS,
     NO_SHAPE_WORDS,
@@ -23,7 +24,8 @@ T = TypeVar("T")
 
 PARTIAL_SHARE = 0.2
 OPENING_SHARE = 0.25
-ATTRIBUTES: tuple[str, ...] = ("colour", "shape", "motion", "background")
+CAMERA_SHARE = 0.9
+ATTRIBUTES: tuple[str, ...] = ("colour", "shape", "motion", "background", "camera")
 # What a partial caption may keep; bare ones give negative prompts such as "red" a meaning.
 _KEPT: tuple[tuple[str, ...], ...] = (
     ("colour",),
@@ -42,6 +44,14 @@ _KEPT: tuple[tuple[str, ...], ...] = (
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """Describe a scene in one of many ways; one caption in five leaves attributes out."""
+    text = _of_what_is_shown(scene, rng)
+    phrases = CAMERA_WORDS.get(scene.camera.name)
+    if phrases is None or rng.random() >= CAMERA_SHARE:
+        return text
+    return f"{text}, {_pick(rng, phrases)}"
+
+
+def _of_what_is_shown(scene: Scene, rng: np.random.Generator) -> str:
     kept = ATTRIBUTES
     if rng.random() < PARTIAL_SHARE:
         kept = _pick(rng, _KEPT)
@@ -67,7 +77,9 @@ def canonical_caption(scene: Scene) -> str:
         f"{_article(spec.colour)} {spec.shape} {MOTION_WORDS[spec.motion][0][0]}"
         for spec in scene.objects
     )
-    return f"{subjects} on a {scene.background} background"
+    text = f"{subjects} on a {scene.background} background"
+    phrases = CAMERA_WORDS.get(scene.camera.name)
+    return text if phrases is None else f"{text}, {phrases[0]}"
 
 
 def split_words(text: str) -> list[str]:
@@ -111,6 +123,7 @@ def _phrase_table() -> tuple[dict[tuple[str, ...], tuple[str, str]], int]:
         "shape": SHAPE_WORDS,
         "motion": {name: tuple(chain.from_iterable(pairs)) for name, pairs in MOTION_WORDS.items()},
         "background": BACKGROUND_WORDS,
+        "camera": CAMERA_WORDS,
     }
     table = {
         tuple(split_words(phrase)): (attribute, name)
@@ -154,7 +167,9 @@ def _pick(rng: np.random.Generator, choices: tuple[T, ...]) -> T:
 
 def _all_words() -> tuple[str, ...]:
     phrases = chain(
-        chain.from_iterable((COLOUR_WORDS | SHAPE_WORDS | BACKGROUND_WORDS).values()),
+        chain.from_iterable(
+            (COLOUR_WORDS | SHAPE_WORDS | BACKGROUND_WORDS | CAMERA_WORDS).values()
+        ),
         chain.from_iterable(chain.from_iterable(MOTION_WORDS.values())),
         NO_SHAPE_WORDS,
         BACKGROUND_FRAMES + BACKGROUND_TAILS + OPENINGS,

@@ -1,4 +1,4 @@
-"""Reads a clip back into words: colour, shape, motion and background, from the pixels alone."""
+"""Reads a clip back into words: colour, shape, motion, background and camera, from its pixels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,19 @@ from itertools import permutations
 
 import numpy as np
 
-from videogen.shapes.backdrop import read_backdrop
+from videogen.shapes.backdrop import Backdrop, read_backdrop, texture_of
+from videogen.shapes.camera_fit import CameraReading, camera_at_rest, read_camera
 from videogen.shapes.motion_fit import follow, name_motion
 from videogen.shapes.scene import Scene
 from videogen.shapes.segmentation import Segment, find_segments
 from videogen.shapes.shape_fit import name_shape
-from videogen.shapes.vocabulary import WORLDS, World
+from videogen.shapes.vocabulary import TEXTURES, WORLDS, World
 
 MIN_FRAMES = 5
 MAX_OBJECTS = 2
 # Larger clips are averaged down to about this many pixels on the shorter side.
 WORKING_SIDE_PX = 64
-KEYS: tuple[str, ...] = ("colour", "shape", "motion", "background")
+KEYS: tuple[str, ...] = ("colour", "shape", "motion", "background", "camera")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Reading:
     """What a clip shows of one object; colour, shape and motion are None where no object was found.
 
     Attributes:
+        motion: as a camera at rest would see it.
         confidence: 0 to 1, of the least certain attribute.
+        camera: what the camera does; "still" where no texture shows it.
     """
 
     colour: str | None
@@ -33,6 +36,7 @@ class Reading:
     motion: str | None
     background: str
     confidence: float
+    camera: str = "still"
 
 
 def judge(frames: np.ndarray, world: World = WORLDS["wide"]) -> Reading:
@@ -58,12 +62,14 @@ def judge_objects(
     _check(frames)
     small = _working_size(frames)
     backdrop = read_backdrop(small, world.backgrounds)
+    segments = find_segments(small, backdrop.image, world.colours, max_objects)
+    camera = _read_camera(small, backdrop)
     readings = []
-    for segment in find_segments(small, backdrop.image, world.colours, max_objects):
-        colour, shape, motion, confidence = _read_object(segment, world)
+    for segment in segments:
+        colour, shape, motion, confidence = _read_object(segment, world, camera)
         confidence = min(confidence, backdrop.confidence)
-        readings.append(Reading(colour, shape, motion, backdrop.name, confidence))
-    return tuple(readings) or (Reading(None, None, None, backdrop.name, 0.0),)
+        readings.append(Reading(colour, shape, motion, backdrop.name, confidence, camera.name))
+    return tuple(readings) or (Reading(None, None, None, backdrop.name, 0.0, camera.name),)
 
 
 def agrees(
@@ -78,7 +84,7 @@ def agrees(
             either; a sequence must match one object each, and all of them.
 
     Returns:
-        A truth value for colour, shape, motion, background, and `all`.
+        A truth value for colour, shape, motion, background, camera, and `all`.
     """
     readings = (reading,) if isinstance(reading, Reading) else tuple(reading)
     wanted = _wanted(expected)
@@ -99,6 +105,7 @@ def _wanted(expected: Scene | Mapping[str, str | None]) -> list[Mapping[str, str
             "shape": s.shape,
             "motion": s.motion,
             "background": expected.background,
+            "camera": expected.camera.name,
         }
         for s in expected.objects
     ]
@@ -117,11 +124,19 @@ def _compare(
     return verdict | {"all": all(verdict.values())}
 
 
-def _read_object(segment: Segment, world: World) -> tuple[str, str | None, str | None, float]:
+def _read_camera(frames: np.ndarray, backdrop: Backdrop) -> CameraReading:
+    if backdrop.name not in TEXTURES:
+        return camera_at_rest(len(frames))
+    return read_camera(*texture_of(frames, backdrop.image))
+
+
+def _read_object(
+    segment: Segment, world: World, camera: CameraReading
+) -> tuple[str, str | None, str | None, float]:
     track = follow(segment.coverage)
     if track is None:
         return segment.colour, None, None, 0.0
-    motion, motion_confidence = name_motion(track, world.motions)
+    motion, motion_confidence = name_motion(camera.at_rest(track), world.motions)
     may_spin = motion == "still" and "spin" in world.motions
     shape = name_shape(segment.coverage, track, world.shapes, may_spin)
     confidence = min(segment.confidence, motion_confidence, shape.confidence)

@@ -70,14 +70,14 @@ def trajectory(
     again = _going_on(spec, frames - starts_over.at)
     share = starts_over.share(frames)
     return Trajectory(
-        x=path.x + share * _shorter_way(again.x - path.x),
-        y=path.y + share * _shorter_way(again.y - path.y),
+        x=path.x + share * shorter_way(again.x - path.x),
+        y=path.y + share * shorter_way(again.y - path.y),
         scale=path.scale ** (1 - share) * again.scale**share,
-        angle=path.angle + share * _shorter_way(again.angle - path.angle),
+        angle=path.angle + share * shorter_way(again.angle - path.angle),
     )
 
 
-def _shorter_way(turns: np.ndarray) -> np.ndarray:
+def shorter_way(turns: np.ndarray) -> np.ndarray:
     """The same place on the circle, at most half a turn away."""
     return turns - np.round(turns)
 

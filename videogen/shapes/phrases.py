@@ -26,6 +26,17 @@ BACKGROUND_WORDS: dict[str, tuple[str, ...]] = {name: (name,) for name in BACKGR
     "maroon": ("maroon", "dark red"),
     "steel gradient": ("steel gradient", "gray gradient", "grey gradient"),
     "forest gradient": ("forest gradient", "green gradient"),
+    "dotted navy": ("dotted navy", "spotted navy", "dotted dark blue"),
+    "striped maroon": ("striped maroon", "striped dark red"),
+    "checkered gray": ("checkered gray", "checkered grey", "chequered grey"),
+}
+
+# After a comma; the canonical first. A camera at rest is not mentioned.
+CAMERA_WORDS: dict[str, tuple[str, ...]] = {
+    "pan left": ("camera panning left", "the camera pans left", "camera panning to the left"),
+    "pan right": ("camera panning right", "the camera pans right", "camera panning to the right"),
+    "zoom in": ("camera zooming in", "the camera zooms in"),
+    "zoom out": ("camera zooming out", "the camera zooms out"),
 }
 
 _VERBS: tuple[tuple[str, str], ...] = (

@@ -2,10 +2,18 @@
 
 import numpy as np
 
+from videogen.shapes.camera import CameraSpec, View, view
 from videogen.shapes.motion import TAU, StartsOver, Trajectory, trajectory
 from videogen.shapes.outlines import OUTLINES, TURNED_REACH
+from videogen.shapes.patterns import PATTERNS, PERIODS
 from videogen.shapes.scene import ObjectSpec, Scene
-from videogen.shapes.vocabulary import COLOUR_RGB, GRADIENTS, PLAIN_BACKGROUND_RGB
+from videogen.shapes.vocabulary import (
+    COLOUR_RGB,
+    GRADIENTS,
+    PLAIN_BACKGROUND_RGB,
+    TEXTURES,
+    Texture,
+)
 
 
 def render(
@@ -24,16 +32,23 @@ def render(
     Returns:
         uint8 `[t h w c]`, RGB.
     """
-    backdrop = render_background(scene.background, height, width)
-    frames = np.repeat(backdrop[None], num_frames, axis=0)
     steps = np.arange(start_frame, start_frame + num_frames)
+    seen = view(scene.camera, steps, starts_over)
+    if scene.background in TEXTURES:
+        frames = render_texture(TEXTURES[scene.background], seen, height, width)
+    else:
+        backdrop = render_background(scene.background, height, width)
+        frames = np.repeat(backdrop[None], num_frames, axis=0)
     for spec in scene.objects:
-        _draw(frames, spec, trajectory(spec, steps, starts_over))
+        _draw(frames, spec, seen.of(trajectory(spec, steps, starts_over)))
     return frames
 
 
 def render_background(name: str, height: int, width: int) -> np.ndarray:
-    """A still backdrop by its name, uint8 `[h w c]`."""
+    """A still backdrop by its name, uint8 `[h w c]`; textures as the camera first shows them."""
+    if name in TEXTURES:
+        still = view(CameraSpec(), np.zeros(1))
+        return render_texture(TEXTURES[name], still, height, width)[0]
     if name in PLAIN_BACKGROUND_RGB:
         return np.full((height, width, 3), PLAIN_BACKGROUND_RGB[name], np.uint8)
     gradient = GRADIENTS[name]
@@ -43,6 +58,21 @@ def render_background(name: str, height: int, width: int) -> np.ndarray:
     start, end = np.array(gradient.start, np.float32), np.array(gradient.end, np.float32)
     line = (start + ramp * (end - start) + 0.5).astype(np.uint8)
     return np.broadcast_to(line, (height, width, 3))
+
+
+def render_texture(texture: Texture, seen: View, height: int, width: int) -> np.ndarray:
+    """A texture as the camera sees it, uint8 `[t h w c]`."""
+    side = min(height, width)
+    # Places in periods of the pattern, from the middle of the picture.
+    across = ((np.arange(width) + 0.5) / width - 0.5) * width / side
+    down = ((np.arange(height) + 0.5) / height - 0.5) * height / side
+    u = (across / seen.scale[:, None] + seen.x[:, None] * width / side) * PERIODS
+    v = down / seen.scale[:, None] * PERIODS
+    softness = seen.scale[:, None, None] * side / PERIODS
+    marks = PATTERNS[texture.pattern](u[:, None, :], v[:, :, None], softness)
+    ground, mark = np.array(texture.ground, np.float32), np.array(texture.mark, np.float32)
+    marks = np.broadcast_to(marks, (len(seen.x), height, width))
+    return (ground + marks[..., None] * (mark - ground) + 0.5).astype(np.uint8)
 
 
 def _draw(frames: np.ndarray, spec: ObjectSpec, path: Trajectory) -> None:

@@ -1,14 +1,15 @@
 """Scenes: what a clip shows, and how scenes are drawn at random from a world."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
 import numpy as np
 
+from videogen.shapes.camera import PAN_DIRECTIONS, ZOOM_RANGE, CameraSpec
 from videogen.shapes.motion import DIRECTIONS, trajectory
 from videogen.shapes.outlines import TURNED_REACH, UPRIGHT_REACH
-from videogen.shapes.vocabulary import COLOURS, MOTIONS, SHAPES, World
+from videogen.shapes.vocabulary import AT_REST, COLOURS, MOTIONS, SHAPES, World
 
 Split = Literal["train", "held_out", "all"]
 
@@ -16,6 +17,7 @@ Split = Literal["train", "held_out", "all"]
 PACE_FRAMES = 17
 HELD_OUT_MODULUS = 8
 PAIR_ATTEMPTS = 40
+STILL_CAMERA = CameraSpec()
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,11 @@ class ObjectSpec:
 
 @dataclass(frozen=True)
 class Scene:
-    """One or two objects, drawn in order (the last on top), over a named background."""
+    """One or two objects, drawn in order (the last on top), over a background, and the camera."""
 
     objects: tuple[ObjectSpec, ...]
     background: str
+    camera: CameraSpec = STILL_CAMERA
 
 
 def is_held_out(colour: str, shape: str, motion: str) -> bool:
@@ -89,6 +92,8 @@ def sample_scene(
     window = np.arange(min(num_frames, PACE_FRAMES))
     combinations = _split_combinations(world, split)
     background = world.backgrounds[rng.integers(len(world.backgrounds))]
+    if world.moving_camera_share and rng.random() < world.moving_camera_share:
+        return _sample_camera_scene(rng, world, split)
     first = combinations[rng.integers(len(combinations))]
     if rng.random() >= world.two_object_share:
         return Scene((_sample_object(rng, first, world.radius),), background)
@@ -103,6 +108,26 @@ def sample_scene(
         if gap > 0:
             break
     return Scene(best, background)
+
+
+def _sample_camera_scene(rng: np.random.Generator, world: World, split: Split) -> Scene:
+    """One object at rest, and a camera that pans or zooms over a texture."""
+    combinations = [names for names in _split_combinations(world, split) if names[2] in AT_REST]
+    names = combinations[rng.integers(len(combinations))]
+    kind = world.cameras[1 + rng.integers(len(world.cameras) - 1)]
+    background = world.textures[rng.integers(len(world.textures))]
+    spec = _sample_object(rng, names, world.radius)
+    reach = TURNED_REACH * spec.radius
+    if kind in PAN_DIRECTIONS:
+        travel = rng.uniform(0.3, 0.45)
+        x = _sample_start(rng, min(0.5, reach), -PAN_DIRECTIONS[kind] * travel)
+        camera = CameraSpec(kind, float(travel / (PACE_FRAMES - 1)))
+        return Scene((replace(spec, x=x),), background, camera)
+    largest = 2 ** (ZOOM_RANGE / 2)
+    margin = 0.5 - 0.5 / largest + reach
+    x, y = _sample_start(rng, margin, 0.0), _sample_start(rng, margin, 0.0)
+    camera = CameraSpec(kind, float(rng.uniform(1 / 18, 1 / 15)))
+    return Scene((replace(spec, x=x, y=y),), background, camera)
 
 
 def _sample_object(

@@ -47,7 +47,15 @@ class VAETrainConfig:
     freeze_encoder: bool = False
     """Train the decoder alone, so that a DiT trained on these latents stays valid."""
     latent_noise: float = 0.05
-    """Noise on the latents in standard deviations, when the encoder is frozen."""
+    """Noise on the latents in standard deviations, when the encoder is frozen or anchored."""
+    anchor_weight: float = 0.0
+    """Weight of the squared distance of the latents to those of `start_from`, in standard
+    deviations, in place of the KL term: the encoder goes on learning, and a DiT trained on the
+    former latents needs little more training."""
+    muon_learning_rate: float = 0.0
+    """For the convolution kernels, with Muon; 0 leaves them to AdamW."""
+    autocast: bool = False
+    """Convolutions in bfloat16: faster where the CPU has instructions for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +108,8 @@ class DiTTrainConfig:
     logit_std: float = 1.0
     autocast: bool = False
     """Matrix products in bfloat16: faster where the CPU has instructions for it."""
+    compile: bool = False
+    """Compile the blocks: a minute or two for every length of clips, then steps are quicker."""
     sampling: dict[str, Any] = field(default_factory=dict)
     """Written into the model folder as its recommended sampling."""
 

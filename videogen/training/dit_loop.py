@@ -20,7 +20,7 @@ from videogen.diffusion.objectives import (
 from videogen.diffusion.process import RectifiedFlow, add_noise
 from videogen.models.dit import SpacetimeDiT
 from videogen.models.spec import ModelSpec, read_spec
-from videogen.models.text import WordEncoder
+from videogen.models.text import WordEncoder, padded
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import load_model, load_vae, save_model
 from videogen.training.config import DiTTrainConfig
@@ -35,6 +35,7 @@ from videogen.training.state import (
     normal_like,
     save_checkpoint,
 )
+from videogen.training.vocabulary import with_words_of
 from videogen.training.windows import Batch
 
 FLOW = RectifiedFlow()
@@ -121,7 +122,10 @@ def dit_loss(
     levels = torch.where(known, given, levels).to(latents.device)
     epsilon = normal_like(latents)
     noisy = add_noise(FLOW, latents, epsilon, levels)
-    prediction = dit(noisy, FLOW.timestep(levels), text.encode(prompts))
+    told = text.encode(prompts)
+    if config.compile:
+        told = padded(told, text.max_tokens)
+    prediction = dit(noisy, FLOW.timestep(levels), told)
     target = training_target(latents, epsilon, levels, FLOW, "flow")
     by_frame = elementwise_loss(prediction, target).mean(dim=(1, 3, 4))
     return by_frame[~known.to(by_frame.device)].mean()
@@ -173,8 +177,10 @@ def _draw(trainer: _Trainer, rng: np.random.Generator) -> Batch:
 
 def _make_trainer(config: DiTTrainConfig) -> _Trainer:
     vae, statistics = load_vae(Path(config.vae_folder))
-    text = WordEncoder(config.text, vocabulary_of(config.worlds)).to(config.schedule.device)
-    dit = SpacetimeDiT(config.dit).to(config.schedule.device)
+    dit, text = _start(config)
+    if config.compile:
+        for block in dit.blocks:
+            block.compile(dynamic=False)
     spec = ModelSpec(
         name=config.name,
         dit=config.dit,
@@ -193,14 +199,10 @@ def _make_trainer(config: DiTTrainConfig) -> _Trainer:
             size=config.size,
             seed=config.schedule.seed,
             emphasis=config.emphasis,
+            autocast=config.autocast,
         )
         for pool in config.pools
     ]
-    if config.start_from:
-        start = load_model(Path(config.start_from))
-        dit.load_state_dict(start.dit.state_dict())
-        assert isinstance(start.text, WordEncoder)
-        text.load_state_dict(start.text.state_dict())
     decay = config.schedule.ema_decay
     return _Trainer(
         config=config,
@@ -213,6 +215,18 @@ def _make_trainer(config: DiTTrainConfig) -> _Trainer:
         optimizers=make_optimizers([dit, text], config.schedule, config.muon_learning_rate),
         pools=pools,
     )
+
+
+def _start(config: DiTTrainConfig) -> tuple[SpacetimeDiT, WordEncoder]:
+    """The DiT and the text encoder as they are before the first step."""
+    words = vocabulary_of(config.worlds)
+    dit, text = SpacetimeDiT(config.dit), WordEncoder(config.text, words)
+    if config.start_from:
+        start = load_model(Path(config.start_from))
+        assert isinstance(start.text, WordEncoder)
+        text = with_words_of(start.text.requires_grad_(True), words)
+        dit.load_state_dict(start.dit.state_dict())
+    return dit.to(config.schedule.device), text.to(config.schedule.device)
 
 
 def _save(trainer: _Trainer, folder: Path, step: int) -> None:

@@ -37,12 +37,19 @@ class LatentPool:
         size: int,
         seed: int,
         emphasis: Mapping[str, float] | None = None,
+        autocast: bool = False,
     ) -> None:
-        """Make an empty pool; `emphasis` is how often a motion is drawn, 1 if not said."""
+        """Make an empty pool.
+
+        Args:
+            emphasis: how often a motion is drawn, 1 if not said.
+            autocast: encode in bfloat16.
+        """
         self.config = config
         self._vae, self._statistics = vae, statistics
         self._worlds, self._size, self._seed = tuple(worlds), size, seed
         self._emphasis = emphasis or {}
+        self._autocast = autocast
         self._latents: list[Tensor] = []
         self._scenes: list[Scene] = []
         self._next = 0
@@ -126,7 +133,9 @@ class LatentPool:
     def _encode(self, count: int) -> None:
         scenes = [self._scene(self._next + i) for i in range(count)]
         frames = self._render(scenes)
-        latents = normalise_latents(self._vae.encode(frames), self._statistics).half()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+            encoded = self._vae.encode(frames)
+        latents = normalise_latents(encoded.float(), self._statistics).half()
         for scene, latent in zip(scenes, latents, strict=True):
             slot = self._next % self.config.capacity
             if slot == len(self._latents):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from videogen.models.vae import VideoVAE
 from videogen.models.weights import read_vae_weights, save_vae
 from videogen.training.clips import numbered_scene, render_batch
 from videogen.training.config import VAETrainConfig
+from videogen.training.optimizers import make_kernel_optimizers, scale_learning_rates
 from videogen.training.state import (
     AveragedModel,
     TrainingLog,
@@ -43,30 +45,51 @@ def edge_weights(frames: Tensor, gain: float) -> Tensor:
     return 1.0 + gain * contrast
 
 
-def vae_loss(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> tuple[Tensor, Tensor]:
-    """Training loss of frames `b 3 t h w` in [-1, 1], and the plain mean squared error."""
-    latents, kl = (
-        _frozen_latents(vae, frames, config) if config.freeze_encoder else _sample(vae, frames)
-    )
+def vae_loss(
+    vae: VideoVAE, frames: Tensor, config: VAETrainConfig, anchor: VideoVAE | None = None
+) -> tuple[Tensor, Tensor]:
+    """Training loss of frames `b 3 t h w` in [-1, 1], and the plain mean squared error.
+
+    Args:
+        anchor: the model whose latents those of the encoder shall stay near to.
+    """
+    if config.freeze_encoder:
+        latents, divergence = _frozen_latents(vae, frames, config), frames.new_zeros(())
+    elif anchor is not None:
+        latents, divergence = _anchored(vae, frames, config, anchor)
+    else:
+        latents, divergence = _sample(vae, frames, config)
     error = vae.decode_at_once(latents) - frames
     weights = edge_weights(frames, config.edge_gain)
     squared = error.square()
     reconstruction = (weights * (error.abs() + config.mse_weight * squared)).mean()
-    return reconstruction + config.kl_weight * kl, squared.mean().detach()
+    return reconstruction + divergence, squared.mean().detach()
 
 
-def _sample(vae: VideoVAE, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Latents drawn from the posterior, and its divergence from a standard normal."""
+def _anchored(
+    vae: VideoVAE, frames: Tensor, config: VAETrainConfig, anchor: VideoVAE
+) -> tuple[Tensor, Tensor]:
+    """Slightly noisy latents, and what their distance to those of `anchor` costs."""
+    mean = vae.encode(frames)
+    with torch.no_grad():
+        former = anchor.encode(frames)
+    spread = former.std(dim=(0, 2, 3, 4), keepdim=True)
+    distance = ((mean - former) / spread).square().mean()
+    return mean + config.latent_noise * spread * normal_like(mean), config.anchor_weight * distance
+
+
+def _sample(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> tuple[Tensor, Tensor]:
+    """Latents drawn from the posterior, and what its divergence from a standard normal costs."""
     mean, log_variance = vae.posterior(frames)
     kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-    return mean + normal_like(mean) * (0.5 * log_variance).exp(), kl
+    return mean + normal_like(mean) * (0.5 * log_variance).exp(), config.kl_weight * kl
 
 
 @torch.no_grad()
-def _frozen_latents(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> tuple[Tensor, Tensor]:
+def _frozen_latents(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> Tensor:
     mean = vae.encode(frames)
     spread = mean.std(dim=(0, 2, 3, 4), keepdim=True)
-    return mean + config.latent_noise * spread * normal_like(mean), mean.new_zeros(())
+    return mean + config.latent_noise * spread * normal_like(mean)
 
 
 @torch.no_grad()
@@ -102,28 +125,30 @@ def train_vae(config: VAETrainConfig, folder: Path, stop_at: int | None = None) 
     torch.manual_seed(schedule.seed)
     vae = VideoVAE(config.vae)
     statistics = _start_from(vae, config)
-    average = AveragedModel(vae, schedule.ema_decay)
-    optimizer = torch.optim.AdamW(
-        vae.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
-    )
     vae.to(schedule.device)
+    average = AveragedModel(vae, schedule.ema_decay)
+    anchor = copy.deepcopy(vae).requires_grad_(False) if config.anchor_weight else None
+    rates = (config.muon_learning_rate, schedule.learning_rate)
+    optimizers = make_kernel_optimizers(vae, schedule.learning_rate, config.muon_learning_rate)
     vae.encoder.requires_grad_(not config.freeze_encoder)
     modules = {"vae": vae, "average": average.model}
-    first_step = load_checkpoint(folder, modules, [optimizer])
+    first_step = load_checkpoint(folder, modules, optimizers)
     log = TrainingLog(folder)
     validation = _clips(config, VALIDATION_SEED, 0, config.validation_clips, "held_out")
 
     last_step = min(schedule.num_steps, stop_at or schedule.num_steps)
     for step in range(first_step, last_step):
-        rate = learning_rate_at(step, schedule)
-        optimizer.param_groups[0]["lr"] = rate * schedule.learning_rate
+        factor = learning_rate_at(step, schedule)
+        scale_learning_rates(optimizers, rates[-len(optimizers) :], factor)
         size = schedule.batch_size
         frames = _clips(config, schedule.seed, step * size, size, "train")
-        loss, mse = vae_loss(vae, frames, config)
-        optimizer.zero_grad()
+        with torch.autocast(frames.device.type, torch.bfloat16, enabled=config.autocast):
+            loss, mse = vae_loss(vae, frames, config, anchor)
+        vae.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), schedule.gradient_clip)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         average.update(vae, step)
         done = step + 1
         if done % schedule.log_every == 0:
@@ -132,7 +157,7 @@ def train_vae(config: VAETrainConfig, folder: Path, stop_at: int | None = None) 
             )
         if done % schedule.checkpoint_every == 0 or done == last_step:
             log.write(step=done, psnr_db=reconstruction_psnr(average.model, validation))  # pyright: ignore[reportArgumentType]
-            save_checkpoint(folder, done, modules, [optimizer])
+            save_checkpoint(folder, done, modules, optimizers)
             measured = statistics or latent_statistics(average.model, validation)  # pyright: ignore[reportArgumentType]
             save_vae(folder / "model", average.model, measured)  # pyright: ignore[reportArgumentType]
     return average.model  # pyright: ignore[reportReturnType]
