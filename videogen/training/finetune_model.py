@@ -13,6 +13,8 @@ from videogen.extension.schedule import schedule_of
 from videogen.models.protocol import VideoModel
 from videogen.models.published import is_published, load_published
 from videogen.models.text import WordEncoder
+from videogen.models.wan.experts import NoiseExperts
+from videogen.models.wan.folder import WanModel
 from videogen.models.weights import Model, load_model
 from videogen.training.config import FineTuneConfig
 from videogen.training.denoising import Conditioned, Denoising, blocks_of, checkpoint_blocks
@@ -47,7 +49,7 @@ def make_student(config: FineTuneConfig, clips: EncodedClips, world: World) -> S
     """
     check_muon(config.muon_learning_rate, config.strategy, config.lora_rank)
     base = _load(config)
-    _check_writable(config, base)
+    _check_kind(config, base)
     _check_clips(config, base, clips)
     module = _trainable(config, base, clips).train().to(config.schedule.device)
     if config.checkpoint_blocks:
@@ -88,12 +90,24 @@ def _trainable(config: FineTuneConfig, base: VideoModel, clips: EncodedClips) ->
     return Conditioned(dit, text.requires_grad_(True), trains_text=True)
 
 
-def _check_writable(config: FineTuneConfig, base: VideoModel) -> None:
+def _check_kind(config: FineTuneConfig, base: VideoModel) -> None:
+    """Raise `ConfigError` for models that nothing here can train, or write."""
     if not config.lora_rank and not isinstance(base, Model):
         raise ConfigError(
             f"lora_rank: got 0 for {base.spec.name}, expected adapters, because the folders of "
             "published models are not written. Fix: set lora_rank to 16, for example."
         )
+    if isinstance(base, WanModel) and isinstance(base.dit, NoiseExperts):
+        raise _untrainable(config, "two transformers for different noise levels")
+    if isinstance(base, WanModel) and base.spec.dit.condition_channels:
+        raise _untrainable(config, "clips that start from a picture")
+
+
+def _untrainable(config: FineTuneConfig, why: str) -> ConfigError:
+    return ConfigError(
+        f"model: got {config.model}, a model of {why}, expected one transformer that reads text "
+        "alone. Fix: use a text-to-video model such as Wan 2.1 T2V or Latte-1."
+    )
 
 
 def _check_clips(config: FineTuneConfig, base: VideoModel, clips: EncodedClips) -> None:
