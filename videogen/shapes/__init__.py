@@ -10,11 +10,22 @@ from videogen.shapes.scene import (
     is_held_out,
     sample_scene,
 )
-from videogen.shapes.vocabulary import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, WORLDS, World
+from videogen.shapes.vocabulary import (
+    BACKGROUNDS,
+    CAMERAS,
+    COLOURS,
+    EVERYTHING,
+    MOTIONS,
+    SHAPES,
+    WORLDS,
+    World,
+)
 
 __all__ = [
     "BACKGROUNDS",
+    "CAMERAS",
     "COLOURS",
+    "EVERYTHING",
     "MOTIONS",
     "SHAPES",
     "WORDS",

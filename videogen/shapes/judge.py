@@ -12,7 +12,7 @@ from videogen.shapes.motion_fit import follow, name_motion
 from videogen.shapes.scene import Scene
 from videogen.shapes.segmentation import Segment, find_segments
 from videogen.shapes.shape_fit import name_shape
-from videogen.shapes.vocabulary import TEXTURES, WORLDS, World
+from videogen.shapes.vocabulary import EVERYTHING, TEXTURES, World
 
 MIN_FRAMES = 5
 MAX_OBJECTS = 2
@@ -39,7 +39,7 @@ class Reading:
     camera: str = "still"
 
 
-def judge(frames: np.ndarray, world: World = WORLDS["wide"]) -> Reading:
+def judge(frames: np.ndarray, world: World = EVERYTHING) -> Reading:
     """Read the largest object of a clip, and its background.
 
     Args:
@@ -53,7 +53,7 @@ def judge(frames: np.ndarray, world: World = WORLDS["wide"]) -> Reading:
 
 
 def judge_objects(
-    frames: np.ndarray, world: World = WORLDS["wide"], max_objects: int = MAX_OBJECTS
+    frames: np.ndarray, world: World = EVERYTHING, max_objects: int = MAX_OBJECTS
 ) -> tuple[Reading, ...]:
     """Read every object of a clip, told apart by colour, largest first.
 

@@ -8,7 +8,7 @@ from videogen.shapes.patterns import PATTERNS, PERIODS
 from videogen.shapes.vocabulary import TEXTURES
 
 # How far the pixels of a texture are from their mean at least, in 8-bit RGB levels.
-MIN_SPREAD = 9.0
+MIN_SPREAD = 14.0
 # Sizes of the pattern that are tried, relative to that of a camera at rest.
 SIZES = np.exp2(np.linspace(-0.45, 0.45, 10))
 TILE_PX = 128

@@ -159,6 +159,9 @@ _WIDE = World(
     moving_camera_share=0.2,
 )
 
+EVERYTHING: World = replace(_WIDE, shapes=SHAPES)
+"""All names there are."""
+
 WORLDS: dict[str, World] = {
     "narrow": World(
         colours=COLOURS[:8],

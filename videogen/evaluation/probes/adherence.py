@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from videogen.evaluation.window import Window
-from videogen.shapes import WORDS, WORLDS, World, parse_caption, split_words
+from videogen.shapes import EVERYTHING, WORDS, WORLDS, World, parse_caption, split_words
 from videogen.shapes.judge import MIN_FRAMES, WORKING_SIDE_PX, agrees, judge
 
 KNOWN_SHARE = 0.75
@@ -57,7 +57,7 @@ def readable(prompt: str | None) -> dict[str, str]:
 
 def world_of(wanted: Mapping[str, str]) -> World:
     """The smallest world that has all the names; fewer names make the judge surer."""
-    return next((world for world in WORLDS.values() if _holds(world, wanted)), WORLDS["wide"])
+    return next((world for world in WORLDS.values() if _holds(world, wanted)), EVERYTHING)
 
 
 def _holds(world: World, wanted: Mapping[str, str]) -> bool:
@@ -66,6 +66,7 @@ def _holds(world: World, wanted: Mapping[str, str]) -> bool:
         "shape": world.shapes,
         "motion": world.motions,
         "background": world.backgrounds,
+        "camera": world.cameras,
     }
     return all(value in names[key] for key, value in wanted.items())
 

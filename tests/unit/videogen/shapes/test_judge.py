@@ -10,8 +10,8 @@ from videogen.shapes.render import render
 from videogen.shapes.scene import ObjectSpec, Scene, sample_scene
 from videogen.shapes.vocabulary import WORLDS
 
-NUM_CLIPS = 300
-NUM_DEGRADED = 150
+NUM_CLIPS = 200
+NUM_DEGRADED = 120
 BALL = ObjectSpec("red", "circle", "right", 0.25, 0.5, 0.2, speed=0.03)
 SCENE = Scene((BALL,), "black")
 
@@ -45,16 +45,21 @@ def alone(name):
     return replace(WORLDS[name], two_object_share=0.0)
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", ["narrow", "wide"])
 def test_clean_clips_are_read_right(world):
     shares = accuracy(alone(world), NUM_CLIPS)
     assert min(shares[key] for key in KEYS) >= 0.99
     assert shares["all"] >= 0.98
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", ["narrow", "wide"])
 def test_blurred_and_noisy_clips_are_read_right(world):
     assert accuracy(alone(world), NUM_DEGRADED, spoil=degrade)["all"] >= 0.97
+
+
+def test_a_moving_camera_is_read_also_from_soft_and_noisy_clips():
+    assert accuracy(WORLDS["moving cameras"], 40)["all"] >= 0.97
+    assert accuracy(WORLDS["moving cameras"], 40, spoil=degrade)["all"] >= 0.95
 
 
 def test_both_objects_of_a_pair_are_read():
@@ -162,6 +167,7 @@ def test_attributes_that_are_not_asked_for_agree():
         "shape": True,
         "motion": True,
         "background": True,
+        "camera": True,
         "all": False,
     }
 
