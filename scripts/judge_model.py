@@ -1,11 +1,13 @@
 """How good a model is, read back from its clips by the judge. Prints one JSON object a line.
 
     python scripts/judge_model.py follow --world narrow --count 200 --guidance 1 3 5 --steps 16 8
+    python scripts/judge_model.py follow --world wide --objects 2 --count 250 --steps 12
     python scripts/judge_model.py vae --world narrow --count 64
     python scripts/judge_model.py negative --count 60
 
 `follow` asks for colour x shape x motion combinations that training never showed, with `--add
-shape=star` for those that show something that was learned since; `vae` encodes
+shape=star` for those that show something that was learned since, also by what they ask for
+(camera, motion); `vae` encodes
 and decodes held-out clips; `negative` counts red clips with and without `negative_prompt: red`.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,30 +26,30 @@ from own_worlds import scenes_with, world_with
 import videogen
 from videogen.generator import VideoGenerator
 from videogen.shapes.captions import canonical_caption, caption, parse_caption
-from videogen.shapes.judge import agrees, judge
+from videogen.shapes.judge import Reading, agrees, judge, judge_objects
 from videogen.shapes.scene import Scene
 from videogen.shapes.vocabulary import SHAPES, WORLDS
 from videogen.training.clips import numbered_scene, render_batch
 
 PROMPT_SEED = 20_000_003
-KEYS = ("colour", "shape", "motion", "background", "all")
+KEYS = ("colour", "shape", "motion", "background", "camera", "all")
 
 
-def held_out_scenes(world: str, count: int) -> list[Scene]:
-    """Scenes of one object whose combination is held out of training."""
+def held_out_scenes(world: str, count: int, objects: int = 1) -> list[Scene]:
+    """Scenes of so many objects whose combinations are held out of training."""
     scenes: list[Scene] = []
     index = 0
     while len(scenes) < count:
         scene = numbered_scene(PROMPT_SEED, index, (world,), "held_out")
         index += 1
-        if len(scene.objects) == 1:
+        if len(scene.objects) == objects:
             scenes.append(scene)
     return scenes
 
 
 def follow(pipe: VideoGenerator, options: argparse.Namespace) -> None:
     """Share of clips whose reading agrees with the prompt, per attribute."""
-    scenes = held_out_scenes(options.world, options.count)
+    scenes = held_out_scenes(options.world, options.count, options.objects)
     if options.add:
         scenes = scenes_with(options.add, options.count, PROMPT_SEED, "held_out")
     for steps in options.steps:
@@ -65,29 +68,55 @@ def follow_rates(
         prompt = prompt_of(scene, index, options.free)
         clip = pipe(prompt, seed=index, num_frames=options.num_frames, **sampling)
         world = world_with(options.add) if options.add else WORLDS[options.world]
-        reading = judge(clip.to_array(), world)
-        verdicts.append(agrees(reading, scene))
+        readings = judge_objects(clip.to_array(), world, len(scene.objects))
+        verdicts.append(agrees(readings, scene))
         if not verdicts[-1]["all"]:
-            missed.append(f"{prompt} -> {reading.colour} {reading.shape} {reading.motion}")
+            missed.append(f"{prompt} -> {' and '.join(map(said_of, readings))}")
     seconds = (time.monotonic() - started) / len(scenes)
     rates = {key: round(float(np.mean([v[key] for v in verdicts])), 4) for key in KEYS}
-    return {**rates, "seconds_per_clip": round(seconds, 3), "missed": missed[: options.show]}
+    by_name = {
+        name: f"{len(right) - sum(right)} of {len(right)}"
+        for name, right in sorted(grouped(scenes, verdicts).items())
+        if not all(right)
+    }
+    rest = {"seconds_per_clip": round(seconds, 3), "wrong": by_name}
+    return {**rates, **rest, "missed": missed[: options.show]}
+
+
+def grouped(scenes: list[Scene], verdicts: list[dict[str, bool]]) -> dict[str, list[bool]]:
+    """Whether clips are all right, by every name that they were asked for."""
+    groups: dict[str, list[bool]] = {}
+    for scene, verdict in zip(scenes, verdicts, strict=True):
+        names = {scene.background, f"camera {scene.camera.name}"}
+        for spec in scene.objects:
+            names |= {spec.colour, spec.shape, spec.motion}
+        for name in names:
+            groups.setdefault(name, []).append(verdict["all"])
+    return groups
+
+
+def said_of(reading: Reading) -> str:
+    """A reading in few words."""
+    words = f"{reading.colour} {reading.shape} {reading.motion} on {reading.background}"
+    return words if reading.camera == "still" else f"{words}, {reading.camera}"
 
 
 def prompt_of(scene: Scene, index: int, free: bool) -> str:
     """The canonical caption, or one in free wording that still says everything."""
-    if not free:
+    spec, *others = scene.objects
+    if not free or others:
         return canonical_caption(scene)
-    spec = scene.objects[0]
+    camera = scene.camera.name
     for attempt in range(1000):
         text = caption(scene, np.random.default_rng([2, index, attempt]))
         wanted = {"colour": spec.colour, "shape": spec.shape, "motion": spec.motion}
-        if says(text, {**wanted, "background": scene.background}):
+        asked = {} if camera == "still" else {"camera": camera}
+        if says(text, {**wanted, **asked, "background": scene.background}):
             return text
     return canonical_caption(scene)
 
 
-def says(text: str, wanted: dict[str, str]) -> bool:
+def says(text: str, wanted: Mapping[str, str]) -> bool:
     said = parse_caption(text)
     return all(said.get(key) == value for key, value in wanted.items())
 
@@ -137,6 +166,7 @@ def main() -> None:
     parser.add_argument("--world", default="narrow", choices=WORLDS)
     parser.add_argument("--add", action="append", default=[], help="such as shape=star; repeatable")
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--objects", type=int, default=1, choices=(1, 2))
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 3.0, 5.0])
     parser.add_argument("--steps", type=int, nargs="+", default=[16])
     parser.add_argument("--num-frames", type=int, default=17)

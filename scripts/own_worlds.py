@@ -7,18 +7,18 @@ import dataclasses
 import numpy as np
 
 from videogen.shapes.scene import Scene, Split, sample_scene
-from videogen.shapes.vocabulary import WORLDS, World
+from videogen.shapes.vocabulary import EVERYTHING, WORLDS, World
 
 FIELDS = {"colour": "colours", "shape": "shapes", "motion": "motions"}
 
 
 def world_with(additions: list[str]) -> World:
-    """The narrow world and things of the wide one, each said as `shape=star`.
+    """The narrow world and other things the renderer can draw, each said as `shape=star`.
 
     Raises:
-        SystemExit: an addition is not in the wide world.
+        SystemExit: the renderer can't draw an addition.
     """
-    world, wide = WORLDS["narrow"], WORLDS["wide"]
+    world, wide = WORLDS["narrow"], EVERYTHING
     for addition in additions:
         kind, _, name = addition.partition("=")
         field = FIELDS.get(kind)
