@@ -35,7 +35,7 @@ def make_optimizers(
 def make_kernel_optimizers(
     module: nn.Module, learning_rate: float, muon_learning_rate: float
 ) -> list[torch.optim.Optimizer]:
-    """Optimizers of a convolutional network; with a Muon rate of 0 AdamW takes everything."""
+    """Optimizers of a convolutional network: Muon and AdamW; with a Muon rate of 0 AdamW alone."""
     kernels, others = [], []
     for parameter in module.parameters():
         (kernels if parameter.ndim > 2 and muon_learning_rate else others).append(parameter)
