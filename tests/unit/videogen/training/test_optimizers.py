@@ -49,10 +49,10 @@ def test_kernels_go_to_muon_and_the_rest_to_adamw():
 def test_it_learns_a_filter():
     torch.manual_seed(2)
     truth, network = nn.Conv2d(1, 4, 3, bias=False), nn.Conv2d(1, 4, 3, bias=False)
-    muon = KernelMuon(network.parameters(), lr=0.02)
+    muon = KernelMuon(network.parameters(), lr=0.06)
     losses = []
-    for step in range(120):
-        scale_learning_rates([muon], (0.02,), 1 - step / 120)
+    for step in range(200):
+        scale_learning_rates([muon], (0.06,), 1 - step / 200)
         frames = torch.randn(8, 1, 12, 12)
         loss = (network(frames) - truth(frames)).square().mean()
         network.zero_grad()
