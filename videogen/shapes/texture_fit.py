@@ -11,7 +11,6 @@ from videogen.shapes.vocabulary import TEXTURES
 MIN_SPREAD = 14.0
 # Sizes of the pattern that are tried, relative to that of a camera at rest.
 SIZES = np.exp2(np.linspace(-0.45, 0.45, 10))
-TILE_PX = 128
 
 
 def name_texture(texture: np.ndarray, visible: np.ndarray, names: tuple[str, ...]) -> str:
@@ -23,26 +22,27 @@ def name_texture(texture: np.ndarray, visible: np.ndarray, names: tuple[str, ...
         names: textures to choose from, each with another pattern.
     """
     height, width = texture.shape
-    picture = np.zeros((TILE_PX, TILE_PX), np.float32)
+    # Room for the picture anywhere in a period of the largest size.
+    side_px = max(height, width) + int(np.ceil(SIZES[-1] * min(height, width) / PERIODS))
+    picture = np.zeros((side_px, side_px), np.float32)
     picture[:height, :width] = np.where(visible, texture - texture[visible].mean(), 0)
     spectrum = np.conj(np.fft.rfft2(picture))
-    reach = (TILE_PX - height + 1, TILE_PX - width + 1)
+    reach = (side_px - height + 1, side_px - width + 1)
     scores = {}
     for name in names:
-        tiles = _tiles(TEXTURES[name].pattern, min(height, width))
-        matches = np.fft.irfft2(tiles * spectrum, s=(TILE_PX, TILE_PX))
+        tiles = _tiles(TEXTURES[name].pattern, side_px, min(height, width) / PERIODS)
+        matches = np.fft.irfft2(tiles * spectrum, s=(side_px, side_px))
         scores[name] = matches[:, : reach[0], : reach[1]].max()
     return max(scores, key=scores.__getitem__)
 
 
 @lru_cache(maxsize=16)
-def _tiles(pattern: str, side_px: int) -> np.ndarray:
+def _tiles(pattern: str, side_px: int, period_px: float) -> np.ndarray:
     """Spectra of large pieces of a pattern at all SIZES, each with mean 0 and spread 1."""
-    places = (np.arange(TILE_PX) + 0.5) / side_px * PERIODS
     tiles = []
     for size in SIZES:
-        u, v = places[None] / size, places[:, None] / size
-        marks = PATTERNS[pattern](u, v, np.array(side_px * size / PERIODS))
-        marks = np.broadcast_to(marks, (TILE_PX, TILE_PX))
+        places = (np.arange(side_px) + 0.5) / (period_px * size)
+        marks = PATTERNS[pattern](places[None], places[:, None], np.array(period_px * size))
+        marks = np.broadcast_to(marks, (side_px, side_px))
         tiles.append((marks - marks.mean()) / marks.std())
     return np.fft.rfft2(np.array(tiles))
