@@ -1,4 +1,4 @@
-"""`videogen train`: the VAE and the DiT on rendered clips, and any model on clips of one's own."""
+"""`videogen train`: models on rendered clips, and any model on clips of one's own."""
 
 from __future__ import annotations
 
@@ -80,6 +80,32 @@ def distill_command(
 
     settings = load_dataclass(DistillConfig, load_yaml(config), str(config), overrides or [])
     distill(settings, out)
+    _report(out, as_json)
+
+
+@app.command()
+def contrastive(
+    config: Config,
+    out: Out,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Shards of 'videogen data pack'; without them clips are rendered."),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a text-video encoder, as text.similarity uses one; run again to go on.
+
+    Example: videogen train contrastive configs/train/contrastive.yaml --out runs/text-video
+    """
+    from videogen.config import load_dataclass, load_yaml
+    from videogen.training.contrastive_config import ContrastiveTrainConfig
+    from videogen.training.contrastive_loop import train_contrastive
+    from videogen_pipelines.training.packed_pairs import PackedPairs
+
+    said = load_yaml(config)
+    settings = load_dataclass(ContrastiveTrainConfig, said, str(config), overrides or [])
+    train_contrastive(settings, out, None if data is None else PackedPairs(data, settings))
     _report(out, as_json)
 
 
