@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from videogen.models.spec import LORA_FILE
 from videogen.models.weights import describe_adapted, load_model
 from videogen.training.distill_config import DistillConfig
-from videogen.training.distill_pool import Segments, TrajectoryPool
+from videogen.training.distill_pool import Segments, TrajectoryPool, generator_of
 from videogen.training.distill_teacher import FLOW, Teacher, computing
 from videogen.training.lora import add_lora, save_lora
 from videogen.training.state import (
@@ -59,11 +59,11 @@ def distill(config: DistillConfig, folder: Path, stop_at: int | None = None) -> 
     """
     schedule = config.schedule
     torch.set_num_threads(schedule.num_threads)
-    torch.manual_seed(schedule.seed)
+    folder.mkdir(parents=True, exist_ok=True)
     trainer = _make_trainer(config)
     for pool in trainer.pools:
         pool.restore(folder)
-        pool.fill()
+        pool.fill(folder)
     first_step = load_checkpoint(folder, trainer.modules, [trainer.optimizer])
     log = TrainingLog(folder)
     last_step = min(schedule.num_steps, stop_at or schedule.num_steps)
@@ -101,7 +101,8 @@ def _step(trainer: _Trainer, step: int) -> tuple[float, float, list[float | None
     pool = trainer.pools[int(rng.choice(len(shares), p=shares / shares.sum()))]
     pool.refresh()
     shortest = min(each.latent_frames for each in trainer.pools)
-    segments = pool.draw(max(1, schedule.batch_size * shortest // pool.latent_frames))
+    count = max(1, schedule.batch_size * shortest // pool.latent_frames)
+    segments = pool.draw(count, generator_of(schedule.seed, step))
     for group in trainer.optimizer.param_groups:
         group["lr"] = schedule.learning_rate * learning_rate_at(step, schedule)
     with computing(trainer.teacher.device, config.autocast):

@@ -44,6 +44,11 @@ class Segments:
     prompts: list[str]
 
 
+def generator_of(*seeds: int) -> torch.Generator:
+    """Random numbers that depend on these seeds alone, on the CPU."""
+    return torch.Generator().manual_seed(int(np.random.default_rng(seeds).integers(2**62)))
+
+
 class TrajectoryPool:
     """A ring of what a teacher made; prompt `i` of a seed is always the same."""
 
@@ -64,10 +69,11 @@ class TrajectoryPool:
     def latent_frames(self) -> int:
         return self._teacher.model.spec.vae.latent_frames(self.config.num_frames)
 
-    def fill(self) -> None:
-        """Make clips until the pool holds its initial number."""
+    def fill(self, folder: Path) -> None:
+        """Make clips until the pool holds its initial number; each batch is saved at once."""
         while self._next < self.config.initial:
             self._make(min(self._whole.teacher_batch, self.config.initial - self._next))
+            self.save(folder)
 
     def refresh(self) -> None:
         """Make this step's share of fresh clips; the oldest make room."""
@@ -76,11 +82,11 @@ class TrajectoryPool:
             self._owed -= self._whole.teacher_batch
             self._make(self._whole.teacher_batch)
 
-    def draw(self, count: int) -> Segments:
+    def draw(self, count: int, generator: torch.Generator) -> Segments:
         """Random parts of random clips."""
-        slots = torch.randint(len(self), (count,))
+        slots = torch.randint(len(self), (count,), generator=generator)
         stops = self._teacher.stops.float()
-        index = torch.randint(len(stops) - 1, (count,))
+        index = torch.randint(len(stops) - 1, (count,), generator=generator)
         states = self._tensors["states"]
         return Segments(
             start=states[slots, index].float(),
@@ -122,27 +128,33 @@ class TrajectoryPool:
         return training_prompt(scene, np.random.default_rng([seed, own]), config)
 
     def _make(self, count: int) -> None:
+        drawn = generator_of(self._whole.schedule.seed, self._number, self._next)
         numbers = torch.arange(self._next, self._next + count)
-        goes_on = torch.rand(count) < (self.config.goes_on if len(self) else 0.0)
-        start, numbers = self._start(numbers, goes_on)
-        states = self._teacher.walk(start)
+        start = self._start(numbers, drawn)
+        states = self._teacher.walk(start, drawn)
         self._keep({"states": states, "is_known": start.is_known, "prompts": numbers})
         self._next += count
 
-    def _start(self, numbers: Tensor, goes_on: Tensor) -> tuple[Start, Tensor]:
-        """Windows of new prompts, and windows that go on from clips in the pool."""
+    def _start(self, numbers: Tensor, drawn: torch.Generator) -> Start:
+        """Windows of new prompts, and windows that go on from clips in the pool.
+
+        Args:
+            numbers: of the prompts; replaced by those of the clips that windows go on from.
+        """
         count, frames = len(numbers), self.latent_frames
         c, h, w = self._teacher.latent_size
         known = torch.zeros(count, c, frames, h, w)
         is_known = torch.zeros(count, frames, dtype=torch.bool)
         guidance = torch.full((count,), self._teacher.guidance)
+        goes_on = torch.rand(count, generator=drawn) < (self.config.goes_on if len(self) else 0.0)
         for i in goes_on.nonzero().flatten().tolist():
-            slot = int(torch.randint(len(self), ()))
+            slot = int(torch.randint(len(self), (), generator=drawn))
             clip = self._tensors["states"][slot, -1].float()
-            length = int(torch.randint(1, min(MAX_KNOWN, frames - 1) + 1, ()))
+            length = int(torch.randint(1, min(MAX_KNOWN, frames - 1) + 1, (), generator=drawn))
             is_known[i, :length] = True
             known[i, :, :length] = clip[:, frames - length :]
-            leads_back, turns = (torch.rand(2) < torch.tensor([LOOP_SHARE, TURN_SHARE])).tolist()
+            shares = torch.tensor([LOOP_SHARE, TURN_SHARE])
+            leads_back, turns = (torch.rand(2, generator=drawn) < shares).tolist()
             if leads_back and length + AHEAD < frames:
                 is_known[i, frames - AHEAD :] = True
                 known[i, :, frames - AHEAD :] = clip[:, 1 : 1 + AHEAD]
@@ -150,7 +162,7 @@ class TrajectoryPool:
                 numbers[i] = self._tensors["prompts"][slot]
                 guidance[i] = self._teacher.context_guidance
         prompts = [self._prompt(int(i)) for i in numbers]
-        return Start(prompts, known, is_known, guidance), numbers
+        return Start(prompts, known, is_known, guidance)
 
     def _keep(self, made: dict[str, Tensor]) -> None:
         """Write rows into the ring, which is as long as it gets from the start."""

@@ -17,7 +17,6 @@ from videogen.errors import ConfigError
 from videogen.extension.plan import DEFAULT_CONTEXT_NOISE
 from videogen.models.weights import Model
 from videogen.training.distill_config import DistillConfig
-from videogen.training.state import normal_like
 
 FLOW = RectifiedFlow()
 
@@ -87,14 +86,18 @@ class Teacher:
         return next(self.model.dit.parameters()).device
 
     @torch.no_grad()
-    def walk(self, start: Start) -> Tensor:
+    def walk(self, start: Start, generator: torch.Generator) -> Tensor:
         """Euler steps from noise (Karras et al. 2206.00364, algorithm 1), all windows at once.
+
+        Args:
+            generator: of the noise, on the CPU.
 
         Returns:
             float16 states at `stops`, `b k c t h w`; known frames are lightly noised in all.
         """
         device, given = self.device, start.is_known[:, None, :, None, None].to(self.device)
-        noise, known = normal_like(start.known).to(device), start.known.to(device)
+        noise = torch.randn(start.known.shape, generator=generator).to(device)
+        known = start.known.to(device)
         x = torch.where(given, add_noise(FLOW, known, noise, self._context_sigma()), noise)
         texts = [self.model.text.encode(p) for p in (start.prompts, [""] * len(x))]
         scales = start.guidance.to(x)[:, None, None, None, None]

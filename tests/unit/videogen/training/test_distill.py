@@ -8,6 +8,7 @@ import torch
 
 from videogen.diffusion.schedules import flow_sigmas
 from videogen.errors import ConfigError, WeightsError
+from videogen.extension.sampler import LatentSampler
 from videogen.generator import VideoGenerator
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
 from videogen.models.dit import SpacetimeDiT
@@ -18,7 +19,7 @@ from videogen.models.weights import load_model, save_model
 from videogen.training.config import ScheduleConfig
 from videogen.training.distill import distill, segment_losses
 from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
-from videogen.training.distill_pool import TrajectoryPool
+from videogen.training.distill_pool import TrajectoryPool, generator_of
 from videogen.training.distill_teacher import Start, Teacher
 
 SAMPLING = {
@@ -140,24 +141,20 @@ def test_the_teacher_keeps_the_states_of_its_own_sampler(config, base):
     assert torch.equal(teacher.stops, flow_sigmas(9, 3.0)[[0, 3, 6, 9]])
     noise = wanted.new_zeros(1, *wanted.shape)
     new = torch.zeros(1, wanted.shape[1], dtype=torch.bool)
-    torch.manual_seed(0)
-    states = teacher.walk(Start(["red circle"], noise, new, torch.tensor([3.0])))
-    torch.manual_seed(0)
-    initial = torch.randn(noise.shape)
-    from videogen.extension.sampler import LatentSampler
-
+    start = Start(["red circle"], noise, new, torch.tensor([3.0]))
+    states = teacher.walk(start, generator_of(0))
+    initial = torch.randn(noise.shape, generator=generator_of(0))
     sampler = LatentSampler(model, request, torch.device("cpu"), pipe.halves)
     solved = sampler.solve(sampler.denoiser(0, 2), 0, 2, initial=initial)
     assert torch.allclose(states[:, 0].float(), initial, atol=2e-3)
     assert torch.allclose(states[:, -1].float(), solved, atol=5e-3)
 
 
-def test_known_frames_stay_and_do_not_count(config, base):
+def test_known_frames_stay_and_do_not_count(config, base, tmp_path):
     teacher = Teacher.of(config, load_model(base))
     pool = TrajectoryPool(config.pools[1], config, teacher, 1)
-    torch.manual_seed(0)
-    pool.fill()
-    segments = pool.draw(200)
+    pool.fill(tmp_path)
+    segments = pool.draw(200, generator_of(0))
     is_known = segments.is_known
     assert 0.1 < is_known.float().mean() < 0.6
     frames = is_known[:, None, :, None, None].expand_as(segments.start)
