@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from videogen.errors import ConfigError, MediaError
-from videogen.evaluation.backends.folders import wanted
+from videogen.evaluation.backends.folders import check_folder, wanted
 from videogen.evaluation.metric import Metric
 from videogen.evaluation.registry import ProbeContext, probes_for, select_metrics
 from videogen.evaluation.result import ClipMetrics, MetricResult
@@ -18,6 +18,9 @@ from videogen.evaluation.window import Window, lag_frames
 
 if TYPE_CHECKING:
     from videogen.evaluation.backends.encoders import FrameEncoder, PublishedFlow
+    from videogen.evaluation.backends.text_video import TextVideoReader
+
+    Network = FrameEncoder | PublishedFlow | TextVideoReader
 
 DEFAULT_SIZE_PX = 128
 MIN_SIZE_PX = 32
@@ -32,9 +35,9 @@ class Evaluator:
         names: metrics or families, such as "coherence.score" or "drift"; None is the default set.
         size: shorter side in pixels that frames are brought to before they are measured. Scores
             of different sizes do not compare.
-        weights: local folders of pretrained networks by kind ("clip", "dinov2", "dino", "raft").
-            Metrics
-            whose weights are not given are skipped and say so.
+        weights: local folders of networks by kind ("clip", "dinov2", "dino", "raft",
+            "text-video"). Metrics whose weights are not given are skipped and say so;
+            `text.similarity` then uses the encoder of this package.
         feature: also compute `ClipMetrics.feature`, for comparing sets of clips.
         device: where pretrained networks run.
 
@@ -95,15 +98,19 @@ class Evaluator:
         return frozenset(needed | ({"feature"} if feature else set()))
 
 
-def _load(
-    weights: Mapping[str, str | Path], device: str
-) -> dict[str, FrameEncoder | PublishedFlow]:
+def _load(weights: Mapping[str, str | Path], device: str) -> dict[str, Network]:
+    return {kind: _load_kind(kind, folder, device) for kind, folder in weights.items()}
+
+
+def _load_kind(kind: str, folder: str | Path, device: str) -> Network:
+    if kind == "text-video":
+        from videogen.evaluation.backends.text_video import TextVideoReader
+
+        check_folder(kind, Path(folder))
+        return TextVideoReader(Path(folder))
     from videogen.evaluation.backends.encoders import load_encoder, load_flow  # needs torch
 
-    return {
-        kind: load_flow(folder, device) if kind == "raft" else load_encoder(kind, folder, device)
-        for kind, folder in weights.items()
-    }
+    return load_flow(folder, device) if kind == "raft" else load_encoder(kind, folder, device)
 
 
 class ClipEvaluation:
@@ -200,7 +207,7 @@ def _compute(
     return results, skipped
 
 
-def _provenance(encoder: FrameEncoder | PublishedFlow | None) -> dict[str, str]:
+def _provenance(encoder: Network | None) -> dict[str, str]:
     return {"weights_sha256": encoder.sha256} if encoder else {}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -153,7 +152,7 @@ def _start(config: ContrastiveTrainConfig, source: PairSource) -> TextVideoEncod
     return encoder.requires_grad_(True).train()
 
 
-def _trained_on(config: ContrastiveTrainConfig, steps: int) -> Mapping[str, Any]:
+def _trained_on(config: ContrastiveTrainConfig, steps: int) -> dict[str, Any]:
     return {
         "worlds": list(config.worlds),
         "steps": steps,

@@ -59,6 +59,12 @@ WEIGHTS: Registry[Weights] = Registry(
             files=("raft-things.safetensors",),
             published={},
         ),
+        "text-video": Weights(
+            about="a text-video encoder of 'videogen train contrastive', not the shipped one",
+            family=None,
+            files=("text_video.yaml", "text_video.safetensors"),
+            published={},
+        ),
     },
 )
 

@@ -34,12 +34,22 @@ class Vectors:
 
 
 class TextVideoReader:
-    """An encoder from a folder. Nothing but its description is read until it is asked something."""
+    """An encoder from a folder. Nothing but its description is read until it is asked something.
+
+    Raises:
+        ConfigError: the description is wrong.
+        WeightsError: when asked, the weights are not those of the description.
+    """
 
     def __init__(self, folder: Path = SHIPPED) -> None:
         self.folder = folder
         self.spec: TextVideoSpec = read_text_video_spec(folder)
         self._vocabulary = frozenset(self.spec.vocabulary)
+
+    @property
+    def sha256(self) -> str:
+        """Of the description, which holds that of the weights."""
+        return self.spec.digest
 
     def knows(self, prompt: str | None) -> bool:
         """Whether it knows every word of a prompt, and the prompt says something.

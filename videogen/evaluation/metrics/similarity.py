@@ -21,7 +21,8 @@ def similarity(clip: Timeline) -> Score:
     if not stretches:
         return Score(float("nan"))
     numbers = [stretch.cosine for stretch in stretches]
-    return Score(_mean(numbers), _curve(clip.num_frames, stretches, numbers))
+    facts = {"weights_sha256": clip.extra["similarity_weights"]}
+    return Score(_mean(numbers), _curve(clip.num_frames, stretches, numbers), facts)
 
 
 def rank(clip: Timeline) -> Score:

@@ -65,7 +65,8 @@ class SimilarityProbe:
         """`similarity`: a list of `Stretch`; frames after the last whole one do not count."""
         if self._vectors is None:
             return {}
-        return {"similarity": self._found or [self._compare(self._vectors)]}
+        found = self._found or [self._compare(self._vectors)]
+        return {"similarity": found, "similarity_weights": self._reader.sha256}
 
     def _compare(self, vectors: Vectors) -> Stretch:
         clip = self._reader.watch(np.stack(self._frames))
