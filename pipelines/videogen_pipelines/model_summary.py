@@ -214,7 +214,7 @@ def _described(spec: object) -> str:
     if isinstance(spec, ModelSpec) and LORA_FILE in spec.files:
         own = sampling_defaults(spec.name, spec.sampling)
         steps, guidance = own.num_inference_steps, own.guidance_scale
-        return f"made from another model by an adapter; {steps} steps at guidance {guidance:g}"
+        return f"another model with an adapter, for {steps} steps at guidance {guidance:g}"
     if not isinstance(spec, PublishedSpec):
         return ""
     return f"{spec.kind}, {'image' if spec.takes_image else 'text'} to video"

@@ -67,16 +67,21 @@ def models(
 
 
 def render_list(summaries: list[ModelSummary]) -> RenderableType:
-    """One line a model."""
+    """One line a size; models made from one of them cost the same per step, and stand below."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
+
+    from videogen.models.presets import PRESETS
 
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("model", no_wrap=True)
     for header in _HEADERS:
         table.add_column(header, justify="right", no_wrap=True)
+    made_from = "".join(f"\n{s.name}: {s.description}." for s in summaries if s.name not in PRESETS)
     for summary in summaries:
+        if summary.name not in PRESETS:
+            continue
         factorized, joint = summary.attention["factorized"], summary.attention["joint"]
         ratio = summary.attention_ratio or 0.0
         table.add_row(
@@ -91,7 +96,7 @@ def render_list(summaries: list[ModelSummary]) -> RenderableType:
             amount(summary.memory["bfloat16"].peak_bytes, "B"),
             "yes" if summary.folder else "no",
         )
-    return Group(table, Text(f"\n{_LEGEND}", style="dim"))
+    return Group(table, Text(made_from), Text(f"\n{_LEGEND}", style="dim"))
 
 
 def render_one(summary: ModelSummary) -> RenderableType:

@@ -18,6 +18,9 @@ from videogen_pipelines.cli.models import amount, millions, models
 ROOT = Path(__file__).parents[4]
 
 
+FAST = {"default": ["default-fast"]}
+
+
 def run(*arguments: str) -> str:
     app = typer.Typer()
     app.command()(models)
@@ -34,6 +37,7 @@ def test_the_list_has_a_line_for_every_preset_and_fits_a_terminal():
     values = "832×480×81 1,092 M 32,760 6.7 T 138 T 20.7× 46× 6.1 GB no"
     assert " ".join(rows["xl"].split()[1:]) == values
     assert max(map(len, lines)) <= 80
+    assert "default-fast: another model with an adapter, for 4 steps at guidance 1." in lines
 
 
 def test_one_model_is_shown_in_detail():
@@ -46,7 +50,9 @@ def test_one_model_is_shown_in_detail():
 
 def test_json_of_the_list_is_an_array_in_the_order_of_size():
     listed = json.loads(run("--json"))
-    assert [entry["name"] for entry in listed] == list(PRESETS)
+    assert [entry["name"] for entry in listed] == [
+        name for preset in PRESETS for name in (preset, *FAST.get(preset, []))
+    ]
     assert listed[0]["estimated_s"] is None
 
 
