@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 
 from tests.distributed.pool import Rank
-from videogen.training.config import FineTuneConfig
+from videogen.training.config import DiTTrainConfig, FineTuneConfig, VAETrainConfig
+from videogen.training.dit_loop import train_dit
 from videogen.training.finetune import finetune
+from videogen.training.vae_loop import train_vae
 from videogen.training.world import World
 
 
@@ -17,3 +19,17 @@ def train(rank: Rank, config: FineTuneConfig, folder: Path, stop_at: int | None 
     assert mesh.gang is not None
     with torch.enable_grad():  # which ranks are started without
         finetune(config, folder / f"worker-{rank.rank}", World(rank.rank, 2), stop_at)
+
+
+def train_stage(
+    rank: Rank,
+    config: VAETrainConfig | DiTTrainConfig,
+    folder: Path,
+    stop_at: int | None = None,
+) -> None:
+    mine, world = folder / f"worker-{rank.rank}", World.of_process_group()
+    with torch.enable_grad():
+        if isinstance(config, VAETrainConfig):
+            train_vae(config, mine, world, stop_at)
+        else:
+            train_dit(config, mine, world, stop_at)

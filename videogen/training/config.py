@@ -29,14 +29,21 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class VAETrainConfig:
-    """Frames to latents and back on rendered clips."""
+    """Frames to latents and back, on rendered clips or on packed ones."""
 
     schema: Literal[1] = 1
     schedule: ScheduleConfig
+    """`batch_size` is that of all workers together."""
+    data: str = ""
+    """A folder of shards that `videogen data pack` wrote; empty: rendered clips of `worlds`."""
+    accumulate: int = 1
+    """Parts that each worker's share of a batch is taken in, one after the other."""
     vae: VAEConfig = field(default_factory=VAEConfig)
     worlds: tuple[str, ...] = ("narrow", "wide")
     num_frames: int = 9
+    """Frames of a window, from anywhere in packed clips."""
     size: int = 64
+    """Side of the frames, px; packed clips are cropped to squares, and scaled where smaller."""
     mse_weight: float = 2.0
     edge_gain: float = 6.0
     """Extra weight of pixels at the sharpest edges."""
@@ -82,6 +89,7 @@ class DiTTrainConfig:
 
     schema: Literal[1] = 1
     schedule: ScheduleConfig
+    """`batch_size` is that of all workers together, for the shortest pool."""
     name: str = "default"
     vae_folder: str
     start_from: str = ""
@@ -91,8 +99,13 @@ class DiTTrainConfig:
     text: TextConfig = field(default_factory=TextConfig)
     worlds: tuple[str, ...] = ("narrow",)
     size: int = 64
+    accumulate: int = 1
+    """Parts that each worker's share of a batch is taken in, one after the other."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """Whole weights on every worker, or a share of them on each."""
     muon_learning_rate: float = 0.002
-    """For the matrices of the blocks; everything else uses `schedule.learning_rate`."""
+    """For the matrices of the blocks, with Muon; everything else uses `schedule.learning_rate`.
+    0 leaves them to AdamW, as fsdp needs it."""
     caption_dropout: float = 0.1
     unknown_words: float = 0.1
     """Share of captions in which words are replaced by, or mixed with, unknown ones."""

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from videogen.diffusion.objectives import Objective, elementwise_loss, training_target
 from videogen.diffusion.process import NoisePath, add_noise
+from videogen.models.text import padded
 from videogen.training.measured import LOSS
 
 NUM_BINS = 4
@@ -23,16 +24,26 @@ BY_LEVEL = "loss_by_level"
 
 
 class Conditioned(nn.Module):
-    """A transformer that reads prompts; a text encoder that is a child of it is trained too."""
+    """A transformer that reads prompts; a text encoder that is a child of it is trained too.
 
-    def __init__(self, dit: nn.Module, text: Any, *, trains_text: bool) -> None:
+    Args:
+        num_tokens: what prompts are padded to, so that compiled blocks see one shape.
+    """
+
+    def __init__(
+        self, dit: nn.Module, text: Any, *, trains_text: bool, num_tokens: int | None = None
+    ) -> None:
         super().__init__()
         self.dit = dit
         self.text = text if trains_text else None
         self._read = partial(_encode, text, trains_text)
+        self._num_tokens = num_tokens
 
     def forward(self, noisy: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
-        return self.dit(noisy, timesteps, text=self._read(prompts))
+        text = self._read(prompts)
+        if self._num_tokens is not None:
+            text = padded(text, self._num_tokens)
+        return self.dit(noisy, timesteps, text=text)
 
 
 def _encode(text: Any, is_trained: bool, prompts: Sequence[str]) -> Any:

@@ -72,10 +72,11 @@ def make_student(config: FineTuneConfig, clips: EncodedClips, world: World) -> S
 
 
 def _load(config: FineTuneConfig) -> VideoModel:
-    folder = Path(config.model).expanduser()
+    """The model, its transformer in the CPU's memory: what is trained is a copy of that."""
+    folder, device = Path(config.model).expanduser(), config.schedule.device
     if is_published(folder):
-        return load_published(folder, config.schedule.device, torch.float32)
-    return load_model(config.model, config.schedule.device)
+        return load_published(folder, device, torch.float32, dit_device="cpu")
+    return load_model(config.model, device, dit_device="cpu")
 
 
 def _trainable(config: FineTuneConfig, base: VideoModel, clips: EncodedClips) -> Conditioned:

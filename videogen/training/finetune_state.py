@@ -42,6 +42,12 @@ def whole(tensor: Tensor) -> Tensor:
     return full.detach().cpu().clone().contiguous()
 
 
+def averaged(averages: Averages, prefix: str) -> dict[str, Tensor]:
+    """Whole averages, on the CPU, of the parameters below `prefix`; every worker has to ask."""
+    tensors = {name: whole(tensor) for name, tensor in averages.tensors.items()}
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def save_state(
     folder: Path | None,
     step: int,

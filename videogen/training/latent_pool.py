@@ -1,12 +1,19 @@
-"""Encoded clips kept in memory: encoded once, drawn many times, slowly replaced."""
+"""Encoded clips kept in memory: encoded once, drawn many times, slowly replaced.
+
+Which scenes a pool holds depends on how often it was drawn from alone, so that a run that goes on,
+or has other workers, finds the same ones; a file of latents only spares it encoding them again.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,14 +25,27 @@ from videogen.shapes.scene import Scene
 from videogen.training.clips import numbered_scene, render_batch, render_round
 from videogen.training.config import LatentPoolConfig
 from videogen.training.windows import AHEAD, Batch, glide, windows
+from videogen.training.world import World
 
 ENCODE_BATCH = 16
 MAX_ROUND_LATENTS = 100
 """The longest round of a looped clip, in latent frames."""
+ROUNDING = 1e-6
+INDICES = "indices"
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """What is in a slot of the ring: a scene by its index, how often it is drawn, and latents."""
+
+    index: int
+    scene: Scene
+    weight: float
+    latents: Tensor
 
 
 class LatentPool:
-    """A ring of latents of numbered scenes; scene `first + i` of a seed is always the same."""
+    """A ring of latents of numbered scenes; scene `i` of a seed is always the same."""
 
     def __init__(
         self,
@@ -38,68 +58,106 @@ class LatentPool:
         seed: int,
         emphasis: Mapping[str, float] | None = None,
         autocast: bool = False,
+        world: World | None = None,
     ) -> None:
         """Make an empty pool.
 
         Args:
+            vae: on the device that it is to encode on.
             emphasis: how often a motion is drawn, 1 if not said.
             autocast: encode in bfloat16.
+            world: each worker encodes its part and is sent the rest; None encodes all here.
         """
         self.config = config
         self._vae, self._statistics = vae, statistics
+        self._device = next(vae.parameters()).device
         self._worlds, self._size, self._seed = tuple(worlds), size, seed
         self._emphasis = emphasis or {}
         self._autocast = autocast
-        self._latents: list[Tensor] = []
-        self._scenes: list[Scene] = []
-        self._next = 0
-        self._owed = 0.0
+        self._world = world or World()
+        self._slots: dict[int, _Clip] = {}
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self._latents)
+        return self._length
 
-    def fill(self) -> None:
-        """Encode clips until the pool holds its initial number."""
-        while len(self) < self.config.initial:
-            self._encode(min(ENCODE_BATCH, self.config.initial - len(self)))
+    def hold(self, num_draws: int) -> None:
+        """Encode what a pool that was drawn from so often holds; the oldest make room."""
+        due = num_draws * self.config.fresh_per_step / ENCODE_BATCH
+        stop = self.config.initial + ENCODE_BATCH * int(due + ROUNDING)
+        first = max(0, stop - self.config.capacity)
+        missing = {index for index in range(first, stop) if not self._holds(index)}
+        for together in dict.fromkeys(self._batch(index) for index in sorted(missing)):
+            self._encode(together, missing)
+        self._length = stop - first
 
-    def refresh(self) -> None:
-        """Encode this step's share of fresh clips; the oldest make room."""
-        self._owed += self.config.fresh_per_step
-        if self._owed >= ENCODE_BATCH:
-            self._owed -= ENCODE_BATCH
-            self._encode(ENCODE_BATCH)
+    def _batch(self, index: int) -> range:
+        """The scenes that one is encoded with, always the same ones: batches round differently."""
+        initial = self.config.initial
+        start = index - (index if index < initial else index - initial) % ENCODE_BATCH
+        return range(start, min(start + ENCODE_BATCH, initial if index < initial else sys.maxsize))
+
+    def _holds(self, index: int) -> bool:
+        clip = self._slots.get(index % self.config.capacity)
+        return clip is not None and clip.index == index
 
     @property
     def latent_frames(self) -> int:
         """Latent frames of what is drawn."""
         return self._vae.config.latent_frames(self.config.window_frames or self.config.num_frames)
 
-    def draw(self, count: int) -> Batch:
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Random clips or windows of them."""
-        weights = torch.tensor([self._weight(scene) for scene in self._scenes])
-        indices = torch.multinomial(weights, count, replacement=True).tolist()
-        latents = torch.stack([self._latents[i] for i in indices]).float()
-        scenes = [self._scenes[i] for i in indices]
-        return windows(self.config.kind, latents, scenes, self.latent_frames)
+        held = self._held()
+        weights = torch.tensor([clip.weight for clip in held])
+        drawn = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
+        latents = torch.stack([held[i].latents for i in drawn]).float()
+        scenes = [held[i].scene for i in drawn]
+        return windows(self.config.kind, latents, scenes, self.latent_frames, generator)
 
     def save(self, folder: Path) -> None:
         """Write the latents, so that a resumed run need not encode them again."""
         path = self._path(folder)
         partial = path.with_suffix(".partial")
-        counters = torch.tensor([self._next, self._owed], dtype=torch.float64)
-        save_file({"latents": torch.stack(self._latents), "next_owed": counters}, partial)
+        held = self._held()
+        indices = torch.tensor([clip.index for clip in held], dtype=torch.int64)
+        save_file(
+            {"latents": torch.stack([clip.latents for clip in held]), INDICES: indices}, partial
+        )
         partial.replace(path)
 
     def restore(self, folder: Path) -> None:
-        """Read what `save` wrote, if it is there."""
+        """Read what `save` wrote, if it is there; the first worker's file counts for all."""
         path = self._path(folder)
-        if not path.exists():
-            return
-        saved = load_file(path)
-        self._latents = list(saved["latents"])
-        self._next, self._owed = int(saved["next_owed"][0]), float(saved["next_owed"][1])
-        self._scenes = [self._scene(self._index_at(slot)) for slot in range(len(self))]
+        saved = load_file(path) if self._world.is_first and path.exists() else {}
+        saved = self._shared(saved) if self._world.size > 1 else saved
+        for index, latents in zip(saved.get(INDICES, ()), saved.get("latents", ()), strict=True):
+            self._keep(int(index), latents.clone())
+
+    def _held(self) -> list[_Clip]:
+        return [self._slots[slot] for slot in range(len(self))]
+
+    def _shared(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the first worker read, on all of them."""
+        latents = saved.get("latents", torch.empty(0, *self._latent_size, dtype=torch.float16))
+        count = int(_broadcast(torch.tensor([len(latents)]), self._device))
+        if self._world.is_first:
+            whole = {INDICES: saved.get(INDICES, torch.empty(0)), "latents": latents}
+        else:
+            whole = {
+                INDICES: torch.empty(count, dtype=torch.int64),
+                "latents": torch.empty(count, *self._latent_size, dtype=torch.float16),
+            }
+        if not count:
+            return {}
+        return {name: _broadcast(tensor, self._device) for name, tensor in whole.items()}
+
+    @property
+    def _latent_size(self) -> tuple[int, int, int, int]:
+        """`c t h w` of what is encoded."""
+        config = self._vae.config
+        side, frames = self._size // config.space_factor, self.config.num_frames
+        return config.latent_channels, config.latent_frames(frames), side, side
 
     def _path(self, folder: Path) -> Path:
         kind = "" if self.config.kind == "whole" else f"{self.config.kind}-"
@@ -111,36 +169,58 @@ class LatentPool:
     def _scene(self, index: int) -> Scene:
         return numbered_scene(self._seed, index, self._worlds)
 
-    def _index_at(self, slot: int) -> int:
-        """Index of the newest scene that went into `slot` of the ring."""
-        last = self._next - 1
-        return last - (last - slot) % self.config.capacity
-
-    def _render(self, scenes: Sequence[Scene]) -> Tensor:
+    def _render(self, indices: Sequence[int]) -> Tensor:
+        scenes = [self._scene(index) for index in indices]
         if self.config.kind != "looped":
             return render_batch(scenes, self.config.num_frames, self._size)
         factor = self._vae.config.time_factor
         over = factor * glide(self.latent_frames)
-        rng = np.random.default_rng([self._seed, self._next])
-        shortest = self._vae.config.latent_frames(self.config.num_frames)
-        latents = rng.integers(shortest, MAX_ROUND_LATENTS, len(scenes))
-        rounds = [StartsOver(factor * int(at), over) for at in latents]
+        rounds = [StartsOver(factor * self._round(index), over) for index in indices]
         return render_round(
             scenes, self.config.num_frames, self._size, rounds=rounds, after=factor * AHEAD
         )
 
+    def _round(self, index: int) -> int:
+        """Latent frames after which a looped clip starts over."""
+        shortest = self._vae.config.latent_frames(self.config.num_frames)
+        rng = np.random.default_rng([self._seed, index, 1])
+        return int(rng.integers(shortest, MAX_ROUND_LATENTS))
+
+    def _encode(self, indices: range, wanted: set[int]) -> None:
+        mine = indices[self._world.part(len(indices))]
+        for index, latents in zip(indices, self._gathered(mine, len(indices)), strict=True):
+            if index in wanted:
+                self._keep(index, latents.clone())
+
     @torch.no_grad()
-    def _encode(self, count: int) -> None:
-        scenes = [self._scene(self._next + i) for i in range(count)]
-        frames = self._render(scenes)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+    def _encoded(self, indices: Sequence[int]) -> Tensor:
+        frames = self._render(indices).to(self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             encoded = self._vae.encode(frames)
-        latents = normalise_latents(encoded.float(), self._statistics).half()
-        for scene, latent in zip(scenes, latents, strict=True):
-            slot = self._next % self.config.capacity
-            if slot == len(self._latents):
-                self._latents.append(latent.clone())
-                self._scenes.append(scene)
-            else:
-                self._latents[slot], self._scenes[slot] = latent.clone(), scene
-            self._next += 1
+        return normalise_latents(encoded.float(), self._statistics).half().cpu()
+
+    def _gathered(self, mine: Sequence[int], count: int) -> Tensor:
+        """Latents of `count` scenes, of which these are this worker's."""
+        if self._world.size == 1:
+            return self._encoded(mine)
+        longest = -(-count // self._world.size)
+        share = torch.zeros(longest, *self._latent_size, dtype=torch.float16)
+        if mine:
+            share[: len(mine)] = self._encoded(mine)
+        shares = [torch.empty_like(share, device=self._device) for _ in range(self._world.size)]
+        dist.all_gather(shares, share.to(self._device))
+        parts = [World(rank, self._world.size).part(count) for rank in range(self._world.size)]
+        return torch.cat(
+            [part[: at.stop - at.start].cpu() for part, at in zip(shares, parts, strict=True)]
+        )
+
+    def _keep(self, index: int, latents: Tensor) -> None:
+        scene = self._scene(index)
+        clip = _Clip(index, scene, self._weight(scene), latents)
+        self._slots[index % self.config.capacity] = clip
+
+
+def _broadcast(tensor: Tensor, device: torch.device) -> Tensor:
+    sent = tensor.to(device)
+    dist.broadcast(sent, 0)
+    return sent.cpu()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -42,7 +42,8 @@ def training_prompt(scene: Scene, rng: np.random.Generator, config: PromptRates)
     return " ".join(words)
 
 
-def vocabulary_of(worlds: Sequence[str], num_captions: int = 20_000) -> tuple[str, ...]:
+@cache
+def vocabulary_of(worlds: tuple[str, ...], num_captions: int = 20_000) -> tuple[str, ...]:
     """Every word of many captions of scenes from `worlds`, sorted."""
     words: set[str] = set()
     for index in range(num_captions):

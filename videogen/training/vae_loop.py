@@ -1,95 +1,29 @@
-"""Train the video VAE on rendered clips: weighted L1 + L2 with a small KL term."""
+"""Train the video VAE on rendered clips, or on frames of one's own."""
 
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from videogen.errors import ConfigError
 from videogen.models.spec import LatentStatistics
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import read_vae_weights, save_vae
-from videogen.training.clips import numbered_scene, render_batch
 from videogen.training.config import VAETrainConfig
-from videogen.training.optimizers import make_kernel_optimizers, scale_learning_rates
-from videogen.training.state import (
-    AveragedModel,
-    TrainingLog,
-    learning_rate_at,
-    load_checkpoint,
-    normal_like,
-    save_checkpoint,
-)
-
-VALIDATION_SEED = 1_000_003
-
-
-def edge_weights(frames: Tensor, gain: float) -> Tensor:
-    """Per-pixel loss weights `b 1 t h w`, 1 on flat areas up to 1 + gain on full-contrast edges.
-
-    Args:
-        frames: `b c t h w` in [-1, 1].
-    """
-    down = (frames[..., 1:, :] - frames[..., :-1, :]).abs().amax(dim=1, keepdim=True)
-    across = (frames[..., 1:] - frames[..., :-1]).abs().amax(dim=1, keepdim=True)
-    sides = [
-        F.pad(down, (0, 0, 1, 0)),
-        F.pad(down, (0, 0, 0, 1)),
-        F.pad(across, (1, 0)),
-        F.pad(across, (0, 1)),
-    ]
-    contrast = torch.stack(sides).amax(dim=0).clamp(max=1.0)
-    return 1.0 + gain * contrast
-
-
-def vae_loss(
-    vae: VideoVAE, frames: Tensor, config: VAETrainConfig, anchor: VideoVAE | None = None
-) -> tuple[Tensor, Tensor]:
-    """Training loss of frames `b 3 t h w` in [-1, 1], and the plain mean squared error.
-
-    Args:
-        anchor: the model whose latents those of the encoder shall stay near to.
-    """
-    if config.freeze_encoder:
-        latents, divergence = _frozen_latents(vae, frames, config), frames.new_zeros(())
-    elif anchor is not None:
-        latents, divergence = _anchored(vae, frames, config, anchor)
-    else:
-        latents, divergence = _sample(vae, frames, config)
-    error = vae.decode_at_once(latents) - frames
-    weights = edge_weights(frames, config.edge_gain)
-    squared = error.square()
-    reconstruction = (weights * (error.abs() + config.mse_weight * squared)).mean()
-    return reconstruction + divergence, squared.mean().detach()
-
-
-def _anchored(
-    vae: VideoVAE, frames: Tensor, config: VAETrainConfig, anchor: VideoVAE
-) -> tuple[Tensor, Tensor]:
-    """Slightly noisy latents, and what their distance to those of `anchor` costs."""
-    mean = vae.encode(frames)
-    with torch.no_grad():
-        former = anchor.encode(frames)
-    spread = former.std(dim=(0, 2, 3, 4), keepdim=True)
-    distance = ((mean - former) / spread).square().mean()
-    return mean + config.latent_noise * spread * normal_like(mean), config.anchor_weight * distance
-
-
-def _sample(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> tuple[Tensor, Tensor]:
-    """Latents drawn from the posterior, and what its divergence from a standard normal costs."""
-    mean, log_variance = vae.posterior(frames)
-    kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-    return mean + normal_like(mean) * (0.5 * log_variance).exp(), config.kl_weight * kl
-
-
-@torch.no_grad()
-def _frozen_latents(vae: VideoVAE, frames: Tensor, config: VAETrainConfig) -> Tensor:
-    mean = vae.encode(frames)
-    spread = mean.std(dim=(0, 2, 3, 4), keepdim=True)
-    return mean + config.latent_noise * spread * normal_like(mean)
+from videogen.training.draws import generator_of
+from videogen.training.finetune_state import Averages, averaged
+from videogen.training.learner import Learner, share
+from videogen.training.loop import NO_HOOKS, Hooks, Saved, train
+from videogen.training.optimizers import make_kernel_optimizers
+from videogen.training.vae_frames import FrameSource, RenderedFrames
+from videogen.training.vae_loss import VAELoss
+from videogen.training.world import World
 
 
 @torch.no_grad()
@@ -108,75 +42,126 @@ def latent_statistics(vae: VideoVAE, frames: Tensor) -> LatentStatistics:
     return LatentStatistics(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
 
-def train_vae(config: VAETrainConfig, folder: Path, stop_at: int | None = None) -> VideoVAE:
-    """Train, or go on training, in `folder`.
+def train_vae(
+    config: VAETrainConfig,
+    folder: Path,
+    world: World | None = None,
+    stop_at: int | None = None,
+    hooks: Hooks = NO_HOOKS,
+    source: FrameSource | None = None,
+) -> None:
+    """Train, or go on training, in `folder`; `folder/model` holds the average as a VAE folder.
 
     Args:
+        folder: of this worker; those of all workers hold the same checkpoint, or none.
+        world: None is that of the default process group.
         stop_at: leave after this step with a checkpoint; the schedule stays that of the config.
-
-    Returns:
-        The averaged model; `folder/model` holds it as a VAE folder.
+        hooks: `on_save` is given the averaged `VideoVAE`.
+        source: of the frames of `config.data`; None renders clips.
 
     Raises:
+        ConfigError: `config` names data and there is no source of it, or settings exclude others.
         WeightsError: `folder` holds a checkpoint of another configuration.
     """
-    schedule = config.schedule
-    torch.set_num_threads(schedule.num_threads)
-    torch.manual_seed(schedule.seed)
-    vae = VideoVAE(config.vae)
-    statistics = _start_from(vae, config)
-    vae.to(schedule.device)
-    average = AveragedModel(vae, schedule.ema_decay)
-    anchor = copy.deepcopy(vae).requires_grad_(False) if config.anchor_weight else None
-    rates = (config.muon_learning_rate, schedule.learning_rate)
-    optimizers = make_kernel_optimizers(vae, schedule.learning_rate, config.muon_learning_rate)
-    vae.encoder.requires_grad_(not config.freeze_encoder)
-    modules = {"vae": vae, "average": average.model}
-    first_step = load_checkpoint(folder, modules, optimizers)
-    log = TrainingLog(folder)
-    validation = _clips(config, VALIDATION_SEED, 0, config.validation_clips, "held_out")
+    if config.data and source is None:
+        raise ConfigError(
+            f"data: got '{config.data}' and nothing that reads it, expected a source of frames. "
+            "Fix: train with 'videogen train vae', or give a FrameSource."
+        )
+    world = world or World.of_process_group()
+    torch.set_num_threads(config.schedule.num_threads)
+    stage = VAETraining(config, world, source or RenderedFrames(config))
+    train(stage, folder, world, stop_at, hooks)
 
-    last_step = min(schedule.num_steps, stop_at or schedule.num_steps)
-    for step in range(first_step, last_step):
-        factor = learning_rate_at(step, schedule)
-        scale_learning_rates(optimizers, rates[-len(optimizers) :], factor)
-        size = schedule.batch_size
-        frames = _clips(config, schedule.seed, step * size, size, "train")
-        with torch.autocast(frames.device.type, torch.bfloat16, enabled=config.autocast):
-            loss, mse = vae_loss(vae, frames, config, anchor)
-        vae.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), schedule.gradient_clip)
-        for optimizer in optimizers:
-            optimizer.step()
-        average.update(vae, step)
-        done = step + 1
-        if done % schedule.log_every == 0:
-            log.write(
-                step=done, loss=float(loss.detach()), mse=float(mse), gradient_norm=float(norm)
-            )
-        if done % schedule.checkpoint_every == 0 or done == last_step:
-            log.write(step=done, psnr_db=reconstruction_psnr(average.model, validation))  # pyright: ignore[reportArgumentType]
-            save_checkpoint(folder, done, modules, optimizers)
-            measured = statistics or latent_statistics(average.model, validation)  # pyright: ignore[reportArgumentType]
-            save_vae(folder / "model", average.model, measured)  # pyright: ignore[reportArgumentType]
-    return average.model  # pyright: ignore[reportReturnType]
+
+@dataclass(frozen=True)
+class NumberedBatch:
+    """A batch of which only the number is needed: samples are made where they are used."""
+
+    step: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+
+class VAETraining:
+    """The stage."""
+
+    def __init__(self, config: VAETrainConfig, world: World, source: FrameSource) -> None:
+        self.config, self.source = config, source
+        torch.manual_seed(config.schedule.seed)
+        self.vae = VideoVAE(config.vae).to(config.schedule.device)
+        self._kept = _start_from(self.vae, config)
+        anchor = copy.deepcopy(self.vae).requires_grad_(False) if config.anchor_weight else None
+        self.vae.encoder.requires_grad_(not config.freeze_encoder)
+        self.learner = self._learner(VAELoss(self.vae, config, self._spread(), anchor), world)
+
+    def _learner(self, module: VAELoss, world: World) -> Learner:
+        config, schedule = self.config, self.config.schedule
+        forward = share(module, schedule, world)
+        optimizers = make_kernel_optimizers(
+            module, schedule.learning_rate, config.muon_learning_rate
+        )
+        rates = (config.muon_learning_rate, schedule.learning_rate)
+        return Learner(
+            module=module,
+            forward=forward,
+            averages=Averages(module, schedule.ema_decay),
+            optimizers=optimizers,
+            rates=rates[-len(optimizers) :],
+            schedule=schedule,
+            accumulate=config.accumulate,
+        )
+
+    def draw(self, step: int) -> NumberedBatch:
+        return NumberedBatch(step, self.config.schedule.batch_size)
+
+    def losses(self, drawn: NumberedBatch, places: range) -> dict[str, Tensor]:
+        frames = self.source.training(drawn.step, places).to(self.learner.device)
+        values = self.learner.forward(frames, self._noise(drawn.step, places, frames.shape))
+        return {name: value.sum() / len(drawn) for name, value in values.items()}
+
+    def computing(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def save(self, folder: Path | None) -> Saved | None:
+        weights = averaged(self.learner.averages, "vae.")
+        if folder is None:
+            return None
+        vae = copy.deepcopy(self.vae).eval()
+        vae.load_state_dict(weights, strict=False)
+        statistics = self._kept if self._kept and self.config.freeze_encoder else None
+        save_vae(folder / "model", vae, statistics or latent_statistics(vae, self._validation))
+        return Saved(vae, {"psnr_db": reconstruction_psnr(vae, self._validation)})
+
+    @cached_property
+    def _validation(self) -> Tensor:
+        return self.source.validation().to(self.config.schedule.device)
+
+    def _spread(self) -> Tensor:
+        """Standard deviations of latents, for a broadcast over `b c t h w`; 1 where not needed."""
+        config = self.config
+        if not config.freeze_encoder and not config.anchor_weight:
+            return torch.ones(1)
+        statistics = self._kept or latent_statistics(self.vae, self._validation)
+        return torch.tensor(statistics.std, device=config.schedule.device).view(1, -1, 1, 1, 1)
+
+    def _noise(self, step: int, places: range, shape: torch.Size) -> Tensor:
+        vae, (t, h, w) = self.config.vae, shape[2:]
+        side = vae.space_factor
+        size = vae.latent_channels, vae.latent_frames(t), h // side, w // side
+        seed = self.config.schedule.seed
+        noise = [torch.randn(size, generator=generator_of(seed, step, place)) for place in places]
+        return torch.stack(noise).to(self.learner.device)
 
 
 def _start_from(vae: VideoVAE, config: VAETrainConfig) -> LatentStatistics | None:
-    """Copy what fits of `config.start_from`; its statistics still hold if the encoder is frozen."""
+    """Copy what fits of `config.start_from`, and return the statistics of its latents."""
     if not config.start_from:
         return None
     weights, statistics = read_vae_weights(Path(config.start_from))
     own = vae.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     vae.load_state_dict({**own, **fitting})
-    return statistics if config.freeze_encoder else None
-
-
-def _clips(config: VAETrainConfig, seed: int, first: int, count: int, split: str) -> Tensor:
-    scenes = [
-        numbered_scene(seed, index, config.worlds, split)  # pyright: ignore[reportArgumentType]
-        for index in range(first, first + count)
-    ]
-    return render_batch(scenes, config.num_frames, config.size).to(config.schedule.device)
+    return statistics

@@ -35,13 +35,15 @@ class Batch:
     known: Tensor
 
 
-def windows(kind: str, latents: Tensor, scenes: list[Scene], size: int) -> Batch:
+def windows(
+    kind: str, latents: Tensor, scenes: list[Scene], size: int, generator: torch.Generator
+) -> Batch:
     """Cut windows of `size` latent frames from clips `b c t h w` of a pool of some kind."""
     if kind == "continued":
-        return _continued(latents, scenes, size)
+        return _continued(latents, scenes, size, generator)
     known = torch.zeros(len(latents), size, dtype=torch.bool)
     if kind == "looped":
-        counts = torch.randint(1, _context(size) + 1, (len(latents), 1))
+        counts = torch.randint(1, _context(size) + 1, (len(latents), 1), generator=generator)
         known |= torch.arange(size) < counts
         known[:, size - AHEAD :] = True
     return Batch(latents[:, :, -size:], scenes, known)
@@ -56,12 +58,14 @@ def _context(size: int) -> int:
     return (size - 1) // 2
 
 
-def _continued(latents: Tensor, scenes: list[Scene], size: int) -> Batch:
+def _continued(
+    latents: Tensor, scenes: list[Scene], size: int, generator: torch.Generator
+) -> Batch:
     """Windows from anywhere; those that hold a clip's start may have to show it unaided."""
     b = len(latents)
-    firsts = torch.randint(0, latents.shape[2] - size + 1, (b,))
+    firsts = torch.randint(0, latents.shape[2] - size + 1, (b,), generator=generator)
     cut = torch.stack([clip[:, i : i + size] for clip, i in zip(latents, firsts, strict=True)])
-    counts = torch.randint(1, min(MAX_KNOWN, size - 1) + 1, (b,))
-    unaided = (firsts == 0) & (torch.rand(b) < 0.5)
+    counts = torch.randint(1, min(MAX_KNOWN, size - 1) + 1, (b,), generator=generator)
+    unaided = (firsts == 0) & (torch.rand(b, generator=generator) < 0.5)
     counts = torch.where(unaided, 0, counts)
     return Batch(cut, scenes, torch.arange(size) < counts[:, None])

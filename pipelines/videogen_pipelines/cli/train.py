@@ -37,33 +37,43 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 @app.command()
-def vae(config: Config, out: Out, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def vae(
+    config: Config,
+    out: Output,
+    data: Annotated[
+        str | None, typer.Option(help="Shards of 'videogen data pack'; without it rendered clips.")
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    max_failures: MaxFailures = 8,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Train the video VAE; run again to go on from the last checkpoint.
 
     Example: videogen train vae configs/train/vae.yaml --out runs/vae
     """
-    from videogen.config import load_dataclass, load_yaml
-    from videogen.training.config import VAETrainConfig
-    from videogen.training.vae_loop import train_vae
-
-    settings = load_dataclass(VAETrainConfig, load_yaml(config), str(config), overrides or [])
-    train_vae(settings, out)
-    _report(out, as_json)
+    engine = _Engine(workers, address, max_failures, as_json)
+    _run("vae", config, out, [*(overrides or []), *_data(data)], engine)
 
 
 @app.command()
-def dit(config: Config, out: Out, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Train the DiT and its text encoder; run again to go on from the last checkpoint.
+def dit(
+    config: Config,
+    out: Output,
+    workers: Workers = None,
+    address: Address = None,
+    max_failures: MaxFailures = 8,
+    validation_prompt: Prompts = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the DiT and its text encoder on rendered clips; run again to go on.
 
-    Example: videogen train dit configs/train/dit.yaml --out runs/dit
+    Example: videogen train dit configs/train/dit.yaml --out runs/dit --workers 4
     """
-    from videogen.config import load_dataclass, load_yaml
-    from videogen.training.config import DiTTrainConfig
-    from videogen.training.dit_loop import train_dit
-
-    settings = load_dataclass(DiTTrainConfig, load_yaml(config), str(config), overrides or [])
-    train_dit(settings, out)
-    _report(out, as_json)
+    engine = _Engine(workers, address, max_failures, as_json)
+    _run("dit", config, out, overrides or [], engine, validation_prompt or [])
 
 
 @app.command("distill")

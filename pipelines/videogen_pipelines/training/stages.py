@@ -35,14 +35,16 @@ class Stage:
 
 def _train_vae(config: VAETrainConfig, folder: Path, hooks: Hooks) -> None:
     from videogen.training.vae_loop import train_vae
+    from videogen_pipelines.training.packed_frames import PackedFrames
 
-    train_vae(config, folder)
+    source = PackedFrames(config) if config.data else None
+    train_vae(config, folder, hooks=hooks, source=source)
 
 
 def _train_dit(config: DiTTrainConfig, folder: Path, hooks: Hooks) -> None:
     from videogen.training.dit_loop import train_dit
 
-    train_dit(config, folder)
+    train_dit(config, folder, hooks=hooks)
 
 
 def _finetune(config: FineTuneConfig, folder: Path, hooks: Hooks) -> None:
@@ -54,7 +56,7 @@ def _finetune(config: FineTuneConfig, folder: Path, hooks: Hooks) -> None:
 STAGES: Registry[Stage] = Registry(
     "stage",
     {
-        "vae": Stage(VAETrainConfig, _train_vae, {"start_from": "folder"}),
+        "vae": Stage(VAETrainConfig, _train_vae, {"data": "shards", "start_from": "folder"}),
         "dit": Stage(
             DiTTrainConfig,
             _train_dit,

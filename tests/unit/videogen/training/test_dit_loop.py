@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import videogen
 from videogen.models.config import DiTConfig, TextConfig
+from videogen.models.spec import read_spec
 from videogen.models.weights import load_model, save_vae
 from videogen.shapes.captions import WORDS
 from videogen.training.clips import numbered_scene
@@ -46,28 +49,41 @@ def config(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> DiTTra
     )
 
 
-def losses(folder: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+def log_of(folder: Path, name: str = "loss") -> list[Any]:
+    return [json.loads(line)[name] for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_training_learns_and_its_folder_generates(config: DiTTrainConfig, tmp_path: Path) -> None:
     long = replace(config, schedule=replace(config.schedule, num_steps=60))
-    spec = train_dit(long, tmp_path)
-    values = losses(tmp_path)
+    train_dit(long, tmp_path)
+    values = log_of(tmp_path)
     assert np.mean(values[-10:]) < 0.95 * np.mean(values[:10])
-    assert spec.vocabulary == vocabulary_of(("narrow",))
+    assert read_spec(tmp_path / "model").vocabulary == vocabulary_of(("narrow",))
+    assert all(len(row) == 4 for row in log_of(tmp_path, "loss_by_level"))
     pipe = videogen.load(str(tmp_path / "model"))
     clip = pipe("a red circle", num_frames=5, height=32, width=32, num_inference_steps=2)
     assert clip.to_array().shape == (5, 32, 32, 3)
 
 
+@pytest.mark.parametrize("pools", ["kept", "lost", "newer"])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(
-    config: DiTTrainConfig, tmp_path: Path
+    config: DiTTrainConfig, tmp_path: Path, pools: str
 ) -> None:
     train_dit(config, tmp_path / "whole")
     train_dit(config, tmp_path / "parts", stop_at=7)
+    for path in (tmp_path / "parts").glob("latents-*"):
+        if pools == "lost":
+            path.unlink()
+        elif pools == "newer":  # killed between the pools and the checkpoint
+            shutil.copy(tmp_path / "whole" / path.name, path)
     train_dit(config, tmp_path / "parts")
-    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+    assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(config: DiTTrainConfig, tmp_path: Path) -> None:
+    train_dit(config, tmp_path / "whole", stop_at=4)
+    train_dit(replace(config, accumulate=3), tmp_path / "parts", stop_at=4)
+    assert log_of(tmp_path / "parts") == pytest.approx(log_of(tmp_path / "whole"), rel=1e-4)
 
 
 def test_vocabulary_holds_the_words_of_its_worlds_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from videogen.shapes.render import render
 from videogen.training.clips import as_pixels, numbered_scene, render_batch, render_round
 from videogen.training.config import LatentPoolConfig
 from videogen.training.latent_pool import LatentPool
-from videogen.training.windows import AHEAD
+from videogen.training.windows import AHEAD, Batch
 
 CONFIG = LatentPoolConfig(num_frames=5, initial=48, capacity=64, fresh_per_step=16, share=1.0)
 
@@ -30,12 +31,16 @@ def make_pool(model: Model, config: LatentPoolConfig = CONFIG, **options: object
     pool = LatentPool(
         config, model.vae, model.spec.latents, worlds=("narrow",), size=32, seed=0, **options
     )  # pyright: ignore[reportArgumentType]
-    pool.fill()
+    pool.hold(0)
     return pool
 
 
+def draw(pool: LatentPool, count: int) -> Batch:
+    return pool.draw(count, torch.Generator().manual_seed(1))
+
+
 def test_latents_are_those_of_the_scenes_they_come_with(model: Model) -> None:
-    batch = make_pool(model).draw(4)
+    batch = draw(make_pool(model), 4)
     expected = model.normalise(model.vae.encode(render_batch(batch.scenes, 5, 32)))
     torch.testing.assert_close(batch.latents, expected, atol=5e-3, rtol=5e-3)
     assert not batch.known.any()
@@ -43,30 +48,41 @@ def test_latents_are_those_of_the_scenes_they_come_with(model: Model) -> None:
 
 def test_the_oldest_make_room(model: Model) -> None:
     pool = make_pool(model, replace(CONFIG, capacity=48))
-    pool.refresh()
+    pool.hold(1)
     assert len(pool) == 48
-    drawn = pool.draw(400).scenes
+    drawn = draw(pool, 400).scenes
     assert numbered_scene(0, 50, ("narrow",)) in drawn
     assert numbered_scene(0, 3, ("narrow",)) not in drawn
 
 
-def test_a_restored_pool_is_the_same(model: Model, tmp_path: Path) -> None:
+def test_a_restored_pool_encodes_what_it_lacks_alone(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool = make_pool(model, replace(CONFIG, capacity=48))
-    pool.refresh()
+    pool.hold(1)
     pool.save(tmp_path)
-    other = make_pool(model, replace(CONFIG, capacity=48, initial=0))
+    pool.hold(2)
+    other = LatentPool(
+        pool.config, model.vae, model.spec.latents, worlds=("narrow",), size=32, seed=0
+    )
     other.restore(tmp_path)
-    for p in (pool, other):
-        torch.manual_seed(1)
-        drawn = p.draw(8)
-        torch.manual_seed(1)
-        assert torch.equal(drawn.latents, pool.draw(8).latents)
-        assert set(drawn.scenes) <= set(pool.draw(2000).scenes)
+    encoded: list[int] = []
+    keep = LatentPool._encoded
+
+    def counting(self: LatentPool, indices: Sequence[int]) -> torch.Tensor:
+        encoded.extend(indices)
+        return keep(self, indices)
+
+    monkeypatch.setattr(LatentPool, "_encoded", counting)
+    other.hold(2)
+    assert encoded == list(range(64, 80))
+    assert torch.equal(draw(other, 8).latents, draw(pool, 8).latents)
+    assert draw(other, 2000).scenes == draw(pool, 2000).scenes
 
 
 def test_emphasis_draws_a_motion_more_often(model: Model) -> None:
     def share(**options: object) -> float:
-        scenes = make_pool(model, **options).draw(2000).scenes
+        scenes = draw(make_pool(model, **options), 2000).scenes
         return float(np.mean([scene.objects[0].motion == "grow" for scene in scenes]))
 
     assert share(emphasis={"grow": 9.0}) > 3 * share()
@@ -75,7 +91,7 @@ def test_emphasis_draws_a_motion_more_often(model: Model) -> None:
 def test_windows_go_on_from_known_frames(model: Model) -> None:
     config = replace(CONFIG, kind="continued", num_frames=17, window_frames=9, initial=4)
     pool = make_pool(model, config)
-    batch = pool.draw(200)
+    batch = draw(pool, 200)
     whole = model.normalise(model.vae.encode(render_batch(batch.scenes, 17, 32)))
     firsts = []
     for window, clip in zip(batch.latents, whole, strict=True):
@@ -91,7 +107,7 @@ def test_windows_go_on_from_known_frames(model: Model) -> None:
 
 def test_looped_windows_know_both_of_their_ends(model: Model) -> None:
     config = replace(CONFIG, kind="looped", num_frames=45, window_frames=33, initial=2)
-    batch = make_pool(model, config).draw(40)
+    batch = draw(make_pool(model, config), 40)
     assert batch.latents.shape[2] == 9
     assert AHEAD == LOOP_LATENTS
     assert batch.known[:, -2:].all()
