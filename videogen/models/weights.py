@@ -237,6 +237,7 @@ def _save_modules(
         weights = {k: v.detach().cpu().to(dtype) for k, v in module.state_dict().items()}
         partial = folder / f"{name}.partial"
         save_file({k: v.contiguous() for k, v in weights.items()}, partial)
+        partial.chmod(0o644)  # safetensors from 0.8 on lets nobody else read what it writes
         partial.replace(folder / name)
     return {name: file_sha256(folder / name) for name in modules}
 

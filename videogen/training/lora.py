@@ -50,4 +50,5 @@ def save_lora(tensors: dict[str, Tensor], path: Path) -> None:
     }
     partial = path.with_name(f"{path.name}.partial")
     save_file(named, partial)
+    partial.chmod(0o644)  # safetensors from 0.8 on lets nobody else read what it writes
     partial.replace(path)

@@ -66,6 +66,12 @@ def test_its_description_is_whole_and_another_than_that_of_its_base(base, tmp_pa
     assert dataclasses.replace(spec, name="b", sampling=whole.sampling).digest != whole.digest
 
 
+def test_everybody_may_read_what_is_written(base, tmp_path):
+    folder = adapt(tmp_path / "adapted", base)
+    files = [*base.glob("*.safetensors"), folder / LORA_FILE]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
+
+
 def test_an_adapter_of_another_base_is_refused(base, tmp_path):
     folder = adapt(tmp_path / "adapted", base)
     make_base(base, seed=1)
