@@ -8,8 +8,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from videogen.models.config import TextConfig
 from videogen.models.dit import SpacetimeDiT
 from videogen.models.protocol import VideoModel
+from videogen.models.spec import resolve_model
 from videogen.models.text import WordEncoder
 from videogen.models.weights import Model, save_model
 from videogen.training.config import FineTuneConfig
@@ -38,7 +40,10 @@ def save_result(student: Student, config: FineTuneConfig, folder: Path | None) -
     assert isinstance(base, Model)
     dit = SpacetimeDiT(base.spec.dit)
     dit.load_state_dict(tensors)
-    text, spec = base.text, dataclasses.replace(base.spec, name=config.name)
+    text, spec = (
+        base.text,
+        dataclasses.replace(base.spec, name=config.name, text=_text(config, base)),
+    )
     if isinstance(student.module.text, WordEncoder):
         text = WordEncoder(base.spec.text, student.module.text.vocabulary)
         text.load_state_dict(words)
@@ -46,6 +51,14 @@ def save_result(student: Student, config: FineTuneConfig, folder: Path | None) -
     module = text if isinstance(text, nn.Module) else None
     spec = save_model(folder / MODEL_FOLDER, spec, dit, base.vae, module)
     return dataclasses.replace(base, spec=spec, dit=dit.eval(), text=text)
+
+
+def _text(config: FineTuneConfig, base: Model) -> TextConfig:
+    """A pretrained text encoder stays where it is, and is found from another folder."""
+    said = base.spec.text
+    if said.kind == "words":
+        return said
+    return dataclasses.replace(said, path=str((resolve_model(config.model) / said.path).absolute()))
 
 
 def _with_adapters(

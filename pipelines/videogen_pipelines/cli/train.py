@@ -142,6 +142,33 @@ def finetune(
     _run("finetune", config, out, said, engine, validation_prompt or [])
 
 
+@app.command()
+def new(
+    config: Annotated[Path, typer.Argument(help="A model's sizes (configs/model/*.yaml).")],
+    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    vae: Annotated[
+        str, typer.Option(help="Whose VAE: default, a model, or what 'train vae' wrote.")
+    ] = "default",
+    text_encoder: Annotated[
+        str, typer.Option(help="Folder of the pretrained text encoder, for sizes with one.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of the random weights.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model of random weights, for 'data encode' and 'train finetune' on your own clips.
+
+    Example: videogen train new configs/model/default.yaml --vae runs/vae/model --out runs/new
+    """
+    from videogen.models.presets import load_preset
+    from videogen.training.new_model import new_model
+
+    spec = new_model(load_preset(config), vae, out, text_encoder, seed)
+    if as_json:
+        typer.echo(json.dumps({"model": str(out), "name": spec.name}))
+    else:
+        typer.echo(f"{spec.name}, not trained yet: {out}")
+
+
 @dataclass(frozen=True)
 class _Engine:
     """Where a stage runs, and how it says so."""

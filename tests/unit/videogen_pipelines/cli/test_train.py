@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.encoded import write_encoded
-from videogen.models.weights import load_model, load_vae
+from videogen.models.weights import load_model, load_vae, save_vae
 from videogen_pipelines.cli.app import run
 
 TINY_VAE = """
@@ -47,6 +47,65 @@ def test_a_missing_vae_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run([*command, "--set", f"vae_folder={tmp_path / 'none'}"]) == 2
     said = capsys.readouterr()
     assert "vae.yaml" in said.out + said.err
+
+
+TINY_DIT = """
+schema: 1
+vae_folder: {vae}
+size: 32
+pools: [{{num_frames: 5, initial: 4, capacity: 8, fresh_per_step: 1, share: 1}}]
+dit: {{in_channels: 4, width: 24, depth: 1, num_heads: 2, text_width: 12}}
+text: {{width: 12, depth: 1, num_heads: 2}}
+sampling: {{num_frames: 5, height: 32, width: 32, num_inference_steps: 1}}
+schedule: {{num_steps: 2, batch_size: 2, learning_rate: 1.0e-3, log_every: 1, num_threads: 1}}
+"""
+
+
+def test_trains_a_dit_with_clips_on_the_way(tiny_model: Path, tmp_path: Path) -> None:
+    model, config, out = load_model(tiny_model), tmp_path / "dit.yaml", tmp_path / "out"
+    save_vae(tmp_path / "vae", model.vae, model.spec.latents)
+    config.write_text(TINY_DIT.format(vae=tmp_path / "vae"))
+    command = ["train", "dit", str(config), "--out", str(out)]
+    assert run([*command, "--validation-prompt", "a red circle"]) == 0
+    assert [len(row["loss_by_level"]) for row in log_of(out)] == [4, 4]
+    assert (out / "validation" / "000002" / "000.mp4").is_file()
+    assert "circle" in load_model(out / "model").spec.vocabulary
+
+
+TINY_SIZES = """
+schema: 1
+name: mine
+description: tiny
+dit: {in_channels: 4, width: 24, depth: 1, num_heads: 2, text_width: 12}
+vae: {latent_channels: 4}
+text: {width: 12, depth: 1, num_heads: 2, max_tokens: 8}
+clip: {num_frames: 5, height: 32, width: 32, fps: 8.0}
+"""
+
+
+def test_a_model_from_nothing_learns_clips_and_their_words(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes, fresh, out = tmp_path / "sizes.yaml", tmp_path / "new", tmp_path / "out"
+    sizes.write_text(TINY_SIZES)
+    command = ["train", "new", str(sizes), "--vae", str(tiny_model), "--out", str(fresh)]
+    assert run([*command, "--text-encoder", "somewhere"]) == 2
+    assert "expected none" in " ".join(capsys.readouterr().err.split())
+    assert run(command) == 0
+    assert load_model(fresh).spec.vocabulary == ()
+    data = write_encoded(tmp_path / "encoded", load_model(fresh), {5: 6, 1: 2})
+    config = tmp_path / "finetune.yaml"
+    config.write_text(
+        f"schema: 1\nmodel: {fresh}\ndata: {data}\nname: learned\n"
+        "schedule: {num_steps: 40, batch_size: 4, learning_rate: 1.0e-2, warmup_steps: 2,"
+        " log_every: 1, num_threads: 1}\n"
+    )
+    assert run(["train", "finetune", str(config), "--out", str(out), "--json"]) == 0
+    losses = [row["loss"] for row in log_of(out)]
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+    learned = load_model(out / "model")
+    assert {"circle", "moving"} & set(learned.spec.vocabulary)
+    assert learned.spec.sampling["num_frames"] == 5
 
 
 @pytest.fixture
