@@ -77,7 +77,9 @@ def run_folder(out: str, kept: tuple[str, ...]) -> Iterator[Path]:
         yield Path(open_storage(out).uri)
         return
     storage = open_storage(out)
-    with temporary_folder() as folder:
+    with temporary_folder() as root:
+        folder = root / "run"  # without what marks temporary folders as in use
+        folder.mkdir()
         for key in storage.list():
             if any(fnmatch(key, name) for name in (CHECKPOINT_FILE, LOG_FILE, *kept)):
                 storage.download(key, folder / key)
