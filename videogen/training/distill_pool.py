@@ -13,9 +13,11 @@ from torch import Tensor
 from videogen.training.clips import numbered_scene
 from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
 from videogen.training.distill_teacher import Start, Teacher
+from videogen.training.draws import generator_of
 from videogen.training.prompts import training_prompt
 from videogen.training.windows import AHEAD
 
+ROUNDING = 1e-6
 MAX_KNOWN = 4
 """Most latent frames that a window goes on from."""
 LOOP_SHARE = 0.2
@@ -43,10 +45,12 @@ class Segments:
     index: Tensor
     prompts: list[str]
 
+    def __len__(self) -> int:
+        return len(self.prompts)
 
-def generator_of(*seeds: int) -> torch.Generator:
-    """Random numbers that depend on these seeds alone, on the CPU."""
-    return torch.Generator().manual_seed(int(np.random.default_rng(seeds).integers(2**62)))
+    def part(self, places: slice) -> Segments:
+        """Some of them."""
+        return Segments(**{name: values[places] for name, values in vars(self).items()})
 
 
 class TrajectoryPool:
@@ -60,7 +64,6 @@ class TrajectoryPool:
         self._whole, self._teacher, self._number = config, teacher, number
         self._tensors: dict[str, Tensor] = {}
         self._next = 0
-        self._owed = 0.0
 
     def __len__(self) -> int:
         return min(self._next, self.config.capacity)
@@ -75,12 +78,12 @@ class TrajectoryPool:
             self._make(min(self._whole.teacher_batch, self.config.initial - self._next))
             self.save(folder)
 
-    def refresh(self) -> None:
-        """Make this step's share of fresh clips; the oldest make room."""
-        self._owed += self.config.fresh_per_step
-        if self._owed >= self._whole.teacher_batch:
-            self._owed -= self._whole.teacher_batch
-            self._make(self._whole.teacher_batch)
+    def hold(self, num_draws: int) -> None:
+        """Make what a pool that was drawn from so often holds; the oldest clips make room."""
+        batch = self._whole.teacher_batch
+        due = int(num_draws * self.config.fresh_per_step / batch + ROUNDING)
+        while self._next < self.config.initial + due * batch:
+            self._make(batch)
 
     def draw(self, count: int, generator: torch.Generator) -> Segments:
         """Random parts of random clips."""
@@ -102,9 +105,8 @@ class TrajectoryPool:
         """Write the clips, so that a resumed run need not make them again."""
         path = self._path(folder)
         partial = path.with_suffix(".partial")
-        counters = torch.tensor([self._next, self._owed], dtype=torch.float64)
         held = {name: tensor[: len(self)] for name, tensor in self._tensors.items()}
-        save_file({**held, "next_owed": counters}, partial)
+        save_file({**held, "next": torch.tensor([self._next])}, partial)
         partial.replace(path)
 
     def restore(self, folder: Path) -> None:
@@ -113,10 +115,9 @@ class TrajectoryPool:
         if not path.exists():
             return
         saved = load_file(path)
-        counters = saved.pop("next_owed")
-        self._next, self._owed = 0, float(counters[1])
+        following = int(saved.pop("next"))
         self._keep(saved)
-        self._next = int(counters[0])
+        self._next = following
 
     def _path(self, folder: Path) -> Path:
         return folder / f"trajectories-{self._number}.safetensors"

@@ -76,21 +76,20 @@ def dit(
     _run("dit", config, out, overrides or [], engine, validation_prompt or [])
 
 
-@app.command("distill")
-def distill_command(
-    config: Config, out: Out, overrides: Overrides = None, as_json: AsJson = False
+@app.command()
+def distill(
+    config: Config,
+    out: Output,
+    validation_prompt: Prompts = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a model that needs few steps and no guidance; run again to go on.
 
     Example: videogen train distill configs/train/distill.yaml --out runs/fast
     """
-    from videogen.config import load_dataclass, load_yaml
-    from videogen.training.distill import distill
-    from videogen.training.distill_config import DistillConfig
-
-    settings = load_dataclass(DistillConfig, load_yaml(config), str(config), overrides or [])
-    distill(settings, out)
-    _report(out, as_json)
+    engine = _Engine(workers=None, address=None, max_failures=0, as_json=as_json)
+    _run("distill", config, out, overrides or [], engine, validation_prompt or [])
 
 
 @app.command()

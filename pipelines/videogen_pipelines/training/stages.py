@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from videogen.registry import Registry
 from videogen.training.config import DiTTrainConfig, FineTuneConfig, VAETrainConfig
+from videogen.training.distill_config import DistillConfig
 from videogen.training.loop import Hooks
 
 Place = Literal["shards", "folder", "model"]
@@ -47,6 +48,12 @@ def _train_dit(config: DiTTrainConfig, folder: Path, hooks: Hooks) -> None:
     train_dit(config, folder, hooks=hooks)
 
 
+def _distill(config: DistillConfig, folder: Path, hooks: Hooks) -> None:
+    from videogen.training.distill import distill
+
+    distill(config, folder, hooks=hooks)
+
+
 def _finetune(config: FineTuneConfig, folder: Path, hooks: Hooks) -> None:
     from videogen.training.finetune import finetune
 
@@ -62,6 +69,9 @@ STAGES: Registry[Stage] = Registry(
             _train_dit,
             {"vae_folder": "folder", "start_from": "model"},
             ("latents-*.safetensors",),
+        ),
+        "distill": Stage(
+            DistillConfig, _distill, {"model": "model"}, ("trajectories-*.safetensors",)
         ),
         "finetune": Stage(FineTuneConfig, _finetune, {"data": "shards", "model": "model"}),
     },

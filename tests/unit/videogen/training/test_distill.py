@@ -17,10 +17,11 @@ from videogen.models.text import WordEncoder
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import load_model, save_model
 from videogen.training.config import ScheduleConfig
-from videogen.training.distill import distill, segment_losses
+from videogen.training.distill import Distillation, distill
 from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
-from videogen.training.distill_pool import TrajectoryPool, generator_of
 from videogen.training.distill_teacher import Start, Teacher
+from videogen.training.draws import generator_of
+from videogen.training.world import World
 
 SAMPLING = {
     "num_frames": 5,
@@ -150,18 +151,18 @@ def test_the_teacher_keeps_the_states_of_its_own_sampler(config, base):
     assert torch.allclose(states[:, -1].float(), solved, atol=5e-3)
 
 
-def test_known_frames_stay_and_do_not_count(config, base, tmp_path):
-    teacher = Teacher.of(config, load_model(base))
-    pool = TrajectoryPool(config.pools[1], config, teacher, 1)
-    pool.fill(tmp_path)
-    segments = pool.draw(200, generator_of(0))
+def test_known_frames_stay_and_do_not_count(config, tmp_path):
+    stage = Distillation(config)
+    stage.pools[1].fill(tmp_path)
+    segments = stage.pools[1].draw(200, generator_of(0))
     is_known = segments.is_known
     assert 0.1 < is_known.float().mean() < 0.6
     frames = is_known[:, None, :, None, None].expand_as(segments.start)
     assert torch.equal(segments.start[frames], segments.end[frames])
-    plain = segment_losses(teacher.model.dit, teacher, segments)
+    plain = stage.losses(segments, range(200))
     segments.end[frames] += 5.0
-    assert torch.equal(plain, segment_losses(teacher.model.dit, teacher, segments))
+    assert torch.equal(plain["loss"], stage.losses(segments, range(200))["loss"])
+    assert plain["loss_by_segment"][1].sum() == 200
 
 
 def test_impossible_settings_are_refused(config):
@@ -169,3 +170,8 @@ def test_impossible_settings_are_refused(config):
         replace(config, teacher_steps=8)
     with pytest.raises(ConfigError, match="lora_rank: got 0"):
         replace(config, lora_rank=0)
+
+
+def test_several_workers_are_refused(config, tmp_path):
+    with pytest.raises(ConfigError, match="workers: got 2, expected 1"):
+        distill(config, tmp_path, World(0, 2))
