@@ -158,6 +158,13 @@ def test_a_description_that_is_none(cache: Path, s3_env: S3Server, content: byte
         local_model(uri)
 
 
+def test_an_adapted_model_is_refused(cache: Path, s3_env: S3Server) -> None:
+    uri = s3_env.uri()
+    open_storage(uri).put("model.yaml", b"name: quick\nbase: default\n")
+    with pytest.raises(ConfigError, match=r"base: got 'default', expected a whole model"):
+        read_model_spec(uri)
+
+
 def test_weights_outside_the_folder_are_refused(model: str) -> None:
     storage = open_storage(model)
     text = storage.read("model.yaml").decode()
