@@ -43,7 +43,7 @@ class Progress:
     """Keeps a person informed; use it as a context manager.
 
     Args:
-        to_do: clips to be made.
+        to_do: clips to be made, or other things, which `unit` names.
         console: where to write; a terminal gets the live display, anything else log lines.
         interval_s: seconds between log lines.
         clock: seconds that never go back.
@@ -55,8 +55,10 @@ class Progress:
         console: Console,
         interval_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        unit: str = "clips",
     ) -> None:
         self._to_do = to_do
+        self._unit = unit
         self._console = console
         self._interval_s = interval_s
         self._clock = clock
@@ -127,7 +129,7 @@ class Progress:
     def _counts(self) -> str:
         done = self._snapshot.completed if self._snapshot else 0
         failed = self._snapshot.dead_lettered if self._snapshot else 0
-        return f"{done}/{self._to_do} clips" + (f", {failed} failed" if failed else "")
+        return f"{done}/{self._to_do} {self._unit}" + (f", {failed} failed" if failed else "")
 
     def _rates(self) -> list[str]:
         if self._snapshot is None or not self._snapshot.gangs_ready:
@@ -138,7 +140,7 @@ class Progress:
         speed = Speed.of(self._ended(), self._to_do, since)
         if speed.clips_per_minute is None or speed.eta_s is None:
             return []
-        rates = [f"{speed.clips_per_minute:.1f} clips/min"]
+        rates = [f"{speed.clips_per_minute:.1f} {self._unit}/min"]
         return [*rates, f"{format_seconds(speed.eta_s)} left"] if speed.eta_s else rates
 
 

@@ -87,7 +87,7 @@ def run_stage(
 ) -> StageListener:
     """Run a stage to its end; nothing is started if there is nothing to do."""
     heard = StageListener()
-    progress = Progress(to_do, stage.console, stage.log_interval_s)
+    progress = Progress(to_do, stage.console, stage.log_interval_s, unit=what)
     progress.say(f"{to_do:,} {what} to do, {done:,} done already")
     if to_do:
         listener = RunListener([heard, ScreenListener(progress)])
