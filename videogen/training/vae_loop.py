@@ -131,7 +131,8 @@ class VAETraining:
             return None
         vae = copy.deepcopy(self.vae).eval()
         vae.load_state_dict(weights, strict=False)
-        statistics = self._kept if self._kept and self.config.freeze_encoder else None
+        same_latents = self.config.freeze_encoder or self.config.anchor_weight
+        statistics = self._kept if same_latents else None
         save_vae(folder / "model", vae, statistics or latent_statistics(vae, self._validation))
         return Saved(vae, {"psnr_db": reconstruction_psnr(vae, self._validation)})
 
