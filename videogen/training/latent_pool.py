@@ -130,6 +130,7 @@ class LatentPool:
         """Read what `save` wrote, if it is there; the first worker's file counts for all."""
         path = self._path(folder)
         saved = load_file(path) if self._world.is_first and path.exists() else {}
+        saved = saved if INDICES in saved else {}  # or written before it said which scenes
         saved = self._shared(saved) if self._world.size > 1 else saved
         for index, latents in zip(saved.get(INDICES, ()), saved.get("latents", ()), strict=True):
             self._keep(int(index), latents.clone())
