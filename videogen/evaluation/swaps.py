@@ -46,9 +46,11 @@ def swapped(prompt: str, known: Collection[str]) -> dict[str, list[str]]:
         for name, phrases in _PHRASES[place.kind].items():
             if name == place.name or _looks_alike(place, name, places):
                 continue
-            phrase = phrases[place.form] if place.form < len(phrases) else phrases[0]
+            kind = place.kind.split()[0]
+            # Motions list their verbs in one order, so that "gliding" stays "gliding".
+            as_said = kind == "motion" and place.form < len(phrases)
+            phrase = phrases[place.form if as_said else 0]
             if set(phrase) <= set(known):
-                kind = place.kind.split()[0]
                 found.setdefault(kind, []).append(_replaced(words, {place: phrase}))
     if exchanged := list(_exchanged(words, places)):
         found["exchange"] = exchanged

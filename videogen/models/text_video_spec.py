@@ -33,7 +33,7 @@ class TextVideoConfig:
     """Channels at an eighth of it."""
     width: int = 144
     """Of the tokens, one for each 16 x 16 pixels of a frame."""
-    depth: int = 3
+    depth: int = 2
     num_heads: int = 6
     embedding: int = 128
     """Length of the vectors that clips and prompts become."""

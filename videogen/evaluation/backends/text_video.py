@@ -54,10 +54,13 @@ class TextVideoReader:
     def knows(self, prompt: str | None) -> bool:
         """Whether it knows every word of a prompt, and the prompt says something.
 
-        It cannot tell an adjective from a noun it never saw, so one unknown word is too many.
+        It cannot tell an adjective from a noun it never saw, so one unknown word is too many; and
+        so are more words than it can read.
         """
-        words = [word for word in split_words(prompt or "") if word not in FUNCTION_WORDS]
-        return bool(words) and self._vocabulary.issuperset(words)
+        words = split_words(prompt or "")
+        telling = [word for word in words if word not in FUNCTION_WORDS]
+        fits = len(words) < self.spec.encoder.text.max_tokens  # the first token is the start
+        return bool(telling) and fits and self._vocabulary.issuperset(telling)
 
     def read(self, prompt: str) -> Vectors:
         """Vectors of a prompt it knows."""
