@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from videogen.defaults import sampling_defaults
 from videogen.diffusion.process import RectifiedFlow, add_noise
 from videogen.diffusion.schedules import flow_sigmas
 from videogen.errors import ConfigError
-from videogen.extension.plan import DEFAULT_CONTEXT_NOISE
 from videogen.models.weights import Model
 from videogen.training.denoising import attention
 from videogen.training.distill_config import DistillConfig
 
 FLOW = RectifiedFlow()
+# What models that recommend nothing are sampled with; `videogen.defaults` needs pydantic.
+USUAL: dict[str, Any] = {
+    "guidance_scale": 3.0,
+    "flow_shift": 1.0,
+    "context_noise": 0.1,
+    "height": 64,
+    "width": 64,
+}
 
 
 @dataclass(frozen=True)
@@ -57,24 +64,23 @@ class Teacher:
         """As the model recommends to sample it, but for the number of steps.
 
         Raises:
-            ConfigError: the model is no rectified flow, or wants what an adapter cannot learn.
+            ConfigError: the model is no rectified flow.
         """
-        own = sampling_defaults(model.spec.name, model.spec.sampling)
-        if model.spec.prediction != "flow" or own.guidance_scale is None:
+        own = USUAL | model.spec.sampling
+        if model.spec.prediction != "flow":
             raise ConfigError(
                 f"model: got '{config.model}', which predicts {model.spec.prediction}, expected a "
                 "rectified flow. Fix: distil a model with prediction: flow."
             )
-        sigmas = flow_sigmas(config.teacher_steps, own.flow_shift or 1.0)
-        context, noise = own.context_guidance, own.context_noise
-        c, _, h, w = model.spec.latent_shape(1, own.height or 64, own.width or 64)
+        sigmas = flow_sigmas(config.teacher_steps, own["flow_shift"])
+        c, _, h, w = model.spec.latent_shape(1, own["height"], own["width"])
         return cls(
             model=model,
             sigmas=sigmas,
             stops=sigmas[:: config.teacher_steps // config.num_inference_steps],
-            guidance=own.guidance_scale,
-            context_guidance=own.guidance_scale if context is None else context,
-            context_noise=DEFAULT_CONTEXT_NOISE if noise is None else noise,
+            guidance=own["guidance_scale"],
+            context_guidance=own.get("context_guidance") or own["guidance_scale"],
+            context_noise=own["context_noise"],
             latent_size=(c, h, w),
             autocast=config.autocast,
         )

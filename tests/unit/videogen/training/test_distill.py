@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from videogen.defaults import PACKAGE_DEFAULTS
 from videogen.diffusion.schedules import flow_sigmas
 from videogen.errors import ConfigError, WeightsError
+from videogen.extension.plan import DEFAULT_CONTEXT_NOISE
 from videogen.extension.sampler import LatentSampler
 from videogen.generator import VideoGenerator
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
@@ -131,6 +133,17 @@ def test_another_rank_does_not_fit_the_checkpoint(config, tmp_path):
     distill(config, tmp_path, stop_at=1)
     with pytest.raises(WeightsError, match="does not fit this configuration"):
         distill(replace(config, lora_rank=4), tmp_path)
+
+
+def test_a_teacher_that_recommends_nothing_is_sampled_as_usual(config, base):
+    model = load_model(base)
+    plain = replace(model, spec=replace(model.spec, sampling={}))
+    teacher = Teacher.of(config, plain)
+    assert teacher.guidance == teacher.context_guidance == PACKAGE_DEFAULTS.guidance_scale
+    assert teacher.context_noise == DEFAULT_CONTEXT_NOISE
+    assert torch.equal(teacher.sigmas, flow_sigmas(9, PACKAGE_DEFAULTS.flow_shift))
+    size = (PACKAGE_DEFAULTS.height, PACKAGE_DEFAULTS.width)
+    assert teacher.latent_size == (4, size[0] // 8, size[1] // 8)
 
 
 def test_the_teacher_keeps_the_states_of_its_own_sampler(config, base):
