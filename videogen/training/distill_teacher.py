@@ -73,13 +73,14 @@ class Teacher:
                 "rectified flow. Fix: distil a model with prediction: flow."
             )
         sigmas = flow_sigmas(config.teacher_steps, own["flow_shift"])
+        context = own.get("context_guidance")
         c, _, h, w = model.spec.latent_shape(1, own["height"], own["width"])
         return cls(
             model=model,
             sigmas=sigmas,
             stops=sigmas[:: config.teacher_steps // config.num_inference_steps],
             guidance=own["guidance_scale"],
-            context_guidance=own.get("context_guidance") or own["guidance_scale"],
+            context_guidance=own["guidance_scale"] if context is None else context,
             context_noise=own["context_noise"],
             latent_size=(c, h, w),
             autocast=config.autocast,
