@@ -16,6 +16,7 @@ from videogen.evaluation.metrics import (
     frame,
     motion,
     pretrained,
+    similarity,
     text,
     vbench,
 )
@@ -27,6 +28,7 @@ from videogen.evaluation.probes.light import LightProbe
 from videogen.evaluation.probes.likeness import LikenessProbe
 from videogen.evaluation.probes.motion import PairProbe, TripleProbe
 from videogen.evaluation.probes.pretrained import PretrainedProbe
+from videogen.evaluation.probes.similarity import SimilarityProbe
 from videogen.evaluation.signals import Probe
 from videogen.registry import Registry
 
@@ -39,6 +41,7 @@ FAMILIES = (
     drift,
     frame,
     text,
+    similarity,
     vbench,
     pretrained,
 )
@@ -54,7 +57,7 @@ class ProbeContext:
     fps: float
     prompt: str | None = None
     encoders: Mapping[str, Any] = field(default_factory=dict)
-    """Loaded networks by kind: `FrameEncoder`, or `PublishedFlow` for "raft"."""
+    """Loaded networks by kind: `FrameEncoder`, `PublishedFlow` for "raft", `TextVideoReader`."""
 
 
 _PROBES: dict[str, Callable[[ProbeContext], Probe]] = {
@@ -64,6 +67,9 @@ _PROBES: dict[str, Callable[[ProbeContext], Probe]] = {
     "triple": lambda context: TripleProbe(),
     "likeness": lambda context: LikenessProbe(context.fps),
     "adherence": lambda context: AdherenceProbe(context.prompt),
+    "similarity": lambda context: SimilarityProbe(
+        context.prompt, context.fps, context.encoders.get("text-video")
+    ),
     "feature": lambda context: FeatureProbe(),
     "clip": lambda context: PretrainedProbe(context.encoders["clip"], context.prompt),
     "dinov2": lambda context: PretrainedProbe(context.encoders["dinov2"], context.prompt),
