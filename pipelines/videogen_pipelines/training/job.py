@@ -105,7 +105,7 @@ def train_as_worker(said: dict[str, Any]) -> None:
     import ray.train
 
     job = TrainingJob.of(said)
-    every = job.config.schedule.log_every
+    every = job.config.schedule.checkpoint_every  # a report takes up to two seconds
 
     def report(step: int, loss: float) -> None:
         if step % every == 0:
