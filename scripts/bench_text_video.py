@@ -36,7 +36,6 @@ from videogen.training.contrastive_meaning import is_true_of
 SEED = 40_000_003
 NUM_FRAMES, SIDE_PX = 17, 64
 KEYS = ("colour", "shape", "motion", "background")
-BADLY = {"num_inference_steps": 4, "guidance_scale": 1.0}
 
 
 def scenes_of(worlds: Sequence[str], count: int) -> list[Scene]:
@@ -104,7 +103,8 @@ def agree(reader: TextVideoReader, options: argparse.Namespace) -> None:
     pipe = videogen.load(options.model)
     scenes = scenes_of(("narrow",), options.count)
     rows = []
-    for way, sampling in (("as recommended", {}), ("badly", BADLY)):
+    badly = {"num_inference_steps": options.bad_steps, "guidance_scale": 1.0}
+    for way, sampling in (("as recommended", {}), ("badly", badly)):
         rows += [judged(pipe, reader, scene, i, way, sampling) for i, scene in enumerate(scenes)]
     for way in ("badly", "as recommended", None):
         of_way = [row for row in rows if way in (row["way"], None)]
@@ -175,6 +175,7 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, default=SHIPPED)
     parser.add_argument("--model", default="default")
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--bad-steps", type=int, default=4)
     parser.add_argument("--vae", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     {"retrieve": retrieve, "agree": agree}[options.what](TextVideoReader(options.encoder), options)
