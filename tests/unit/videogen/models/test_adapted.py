@@ -55,6 +55,8 @@ def test_an_adapted_model_is_its_base_with_the_adapter_added(base, tmp_path):
     }
     assert changed.pop(f"{LAYER}.weight") == pytest.approx(0.5)
     assert set(changed.values()) == {0.0}
+    assert isinstance(adapted.text, WordEncoder)
+    assert isinstance(plain.text, WordEncoder)
     assert torch.equal(adapted.text.words.weight, plain.text.words.weight)
 
 
