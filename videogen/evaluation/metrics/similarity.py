@@ -10,9 +10,9 @@ from videogen.evaluation.signals import Timeline
 
 UNKNOWN = "needs a prompt all of whose words the text-video encoder knows"
 NOTHING_NAMED = f"{UNKNOWN}, and that names a colour, shape, motion, background or camera of it"
-BACKEND = "videogen-text-video-1"
+BACKEND = "videogen-text-video-2"
 DEFAULT = False
-"""Until the encoder knows shapes and motions as well as colours (docs/evaluation.md)."""
+"""Until the encoder knows shapes as well as colours (docs/evaluation.md)."""
 DIGITS = 6
 """Rounded, so that the number of threads does not show."""
 
