@@ -1,6 +1,7 @@
 """A small world of moving shapes: captioned clips to train on, and a judge that reads them back."""
 
-from videogen.shapes.captions import WORDS, canonical_caption, caption, parse_caption, split_words
+from videogen.shapes.captions import WORDS, canonical_caption, caption, parse_caption
+from videogen.shapes.mentions import split_words
 from videogen.shapes.motion import StartsOver
 from videogen.shapes.render import render, render_background
 from videogen.shapes.scene import (

@@ -1,12 +1,11 @@
 """Captions: many phrasings of what a scene shows, complete or partial, and their reading back."""
 
-import re
-from functools import cache
 from itertools import chain
 from typing import TypeVar
 
 import numpy as np
 
+from videogen.shapes.mentions import mentions, split_words
 from videogen.shapes.phrases import (
     BACKGROUND_FRAMES,
     BACKGROUND_TAILS,
@@ -82,11 +81,6 @@ def canonical_caption(scene: Scene) -> str:
     return text if phrases is None else f"{text}, {phrases[0]}"
 
 
-def split_words(text: str) -> list[str]:
-    """Lower-case words of a text; everything but letters separates them."""
-    return re.findall(r"[a-z]+", text.lower())
-
-
 def parse_caption(text: str) -> dict[str, str | None]:
     """Read the attributes a text names; None for what it does not say.
 
@@ -96,42 +90,11 @@ def parse_caption(text: str) -> dict[str, str | None]:
     Returns:
         A dict with the keys of ATTRIBUTES.
     """
-    words = split_words(text)
     found: dict[str, str | None] = dict.fromkeys(ATTRIBUTES)
-    place = 0
-    while place < len(words):
-        attribute, name, length = _longest_phrase(words, place)
-        if attribute and found[attribute] is None:
-            found[attribute] = name
-        place += length
+    for mention in mentions(split_words(text)):
+        if found[mention.attribute] is None:
+            found[mention.attribute] = mention.name
     return found
-
-
-def _longest_phrase(words: list[str], place: int) -> tuple[str, str, int]:
-    table, longest = _phrase_table()
-    for length in range(longest, 0, -1):
-        attribute, name = table.get(tuple(words[place : place + length]), ("", ""))
-        if attribute:
-            return attribute, name, length
-    return "", "", 1
-
-
-@cache
-def _phrase_table() -> tuple[dict[tuple[str, ...], tuple[str, str]], int]:
-    phrases = {
-        "colour": COLOUR_WORDS,
-        "shape": SHAPE_WORDS,
-        "motion": {name: tuple(chain.from_iterable(pairs)) for name, pairs in MOTION_WORDS.items()},
-        "background": BACKGROUND_WORDS,
-        "camera": CAMERA_WORDS,
-    }
-    table = {
-        tuple(split_words(phrase)): (attribute, name)
-        for attribute, names in phrases.items()
-        for name, synonyms in names.items()
-        for phrase in synonyms
-    }
-    return table, max(map(len, table))
 
 
 def _subject(

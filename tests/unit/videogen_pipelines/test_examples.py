@@ -9,7 +9,8 @@ import pytest
 
 from videogen.defaults import PACKAGE_DEFAULTS
 from videogen.requests import SAMPLERS, ClipRequest
-from videogen.shapes.captions import WORDS, parse_caption, split_words
+from videogen.shapes.captions import WORDS, parse_caption
+from videogen.shapes.mentions import split_words
 from videogen.shapes.vocabulary import WORLDS
 from videogen_pipelines.manifest import iter_requests, validate_manifest
 from videogen_pipelines.manifest.strict_json import parse_json

@@ -12,7 +12,7 @@ import numpy as np
 
 from videogen.evaluation.swaps import swapped
 from videogen.models.text_video_spec import SHIPPED, TextVideoSpec, read_text_video_spec
-from videogen.shapes.captions import split_words
+from videogen.shapes.mentions import split_words
 
 if TYPE_CHECKING:
     from videogen.models.text_video import TextVideoEncoder

@@ -10,8 +10,8 @@ from videogen.shapes.captions import (
     canonical_caption,
     caption,
     parse_caption,
-    split_words,
 )
+from videogen.shapes.mentions import split_words
 from videogen.shapes.phrases import (
     BACKGROUND_WORDS,
     CAMERA_WORDS,
