@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
 
 from videogen.errors import ConfigError
 from videogen.storage import MissingKeyError, Storage, local_copy, open_parent
@@ -27,14 +29,16 @@ class Caption:
 
 
 class CaptionIndex:
-    """Captions of many videos, found by the path below their folder, its stem, or its name."""
+    """Captions of many videos, by their paths below a folder, or by what paths end in."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], where: str) -> None:
         """Take the rows of an index.
 
         Raises:
-            ConfigError: a row names no file or no caption, or two rows name the same file.
+            ConfigError: a row names no file or no caption, holds what JSON cannot, or two rows
+                name the same file.
         """
+        self._where = where
         self._captions: dict[str, Caption] = {}
         for number, row in enumerate(rows, start=1):
             file, caption = _entry(row, f"{where}: row {number}")
@@ -44,12 +48,6 @@ class CaptionIndex:
                     "file. Fix: leave one of them out."
                 )
             self._captions[file] = caption
-        names = Counter(PurePosixPath(file).name for file in self._captions)
-        self._by_name = {
-            PurePosixPath(file).name: file
-            for file in self._captions
-            if names[PurePosixPath(file).name] == 1
-        }
 
     def __len__(self) -> int:
         return len(self._captions)
@@ -59,7 +57,7 @@ class CaptionIndex:
         """Read a CSV, JSONL or Parquet file from a disk or an object store.
 
         Raises:
-            ConfigError: it is of another kind, or a row is incomplete.
+            ConfigError: it is of another kind, damaged, not in UTF-8, or a row is incomplete.
             StorageError: it cannot be read.
         """
         suffix = PurePosixPath(uri).suffix.lower()
@@ -69,16 +67,89 @@ class CaptionIndex:
             )
         storage, key = open_parent(uri if "://" in uri else str(Path(uri).absolute()))
         with local_copy(storage, key) as path:
-            return cls(_READERS[suffix](path), uri)
+            try:
+                return cls(_READERS[suffix](path), uri)
+            except ConfigError:
+                raise
+            except UnicodeDecodeError as error:
+                raise ConfigError(
+                    f"{uri}: got text that is no UTF-8 ({error.reason} at byte {error.start} of a "
+                    "block), expected UTF-8. Fix: save it again as UTF-8."
+                ) from error
+            except (csv.Error, ValueError, OSError) as error:  # pyarrow's are among the last two
+                raise ConfigError(
+                    f"{uri}: got {error}, expected a whole {suffix} file. Fix: write it again."
+                ) from error
 
-    def find(self, key: str) -> Caption | None:
-        """The caption of the video at `key`, or None."""
-        stem = str(PurePosixPath(key).with_suffix(""))
-        name = PurePosixPath(key)
-        for known in (key, stem, self._by_name.get(name.name), self._by_name.get(name.stem)):
-            if known is not None and known in self._captions:
-                return self._captions[known]
-        return None
+    def match(self, keys: Iterable[str]) -> dict[str, Caption]:
+        """The captions of the videos at `keys`.
+
+        A row counts for the video at its path, with or without its ending; else for the one video
+        whose path ends as the row's does, as far as the shorter of them goes.
+
+        Raises:
+            ConfigError: a row could be several videos', or a video several rows'.
+        """
+        places = _Places(keys)
+        found = {file: places.of(file) for file in self._captions}
+        taken: dict[str, str] = {}
+        for file in sorted(found, key=lambda file: not found[file].whole):
+            if len(found[file].keys) > 1:
+                raise self._ambiguous(f"'{file}', which could be {_listed(found[file].keys)}")
+            for key in found[file].keys:
+                other = taken.setdefault(key, file)
+                if other != file and found[other].whole == found[file].whole:
+                    raise self._ambiguous(f"'{other}' and '{file}', which could be '{key}'")
+        return {key: self._captions[file] for key, file in taken.items()}
+
+    def _ambiguous(self, what: str) -> ConfigError:
+        return ConfigError(
+            f"{self._where}: got {what}, expected a row for each video. "
+            "Fix: write paths below the folder of the videos."
+        )
+
+
+@dataclass(frozen=True)
+class _Meant:
+    """The videos that a row could be; `whole` if it says their whole paths."""
+
+    whole: bool
+    keys: list[str]
+
+
+class _Places:
+    """Videos by what their paths end in."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._keys = dict.fromkeys(keys)
+        self._ending: dict[str, list[str]] = defaultdict(list)
+        for key in self._keys:
+            for name in {PurePosixPath(key).name, PurePosixPath(key).stem}:
+                self._ending[name].append(key)
+
+    def of(self, file: str) -> _Meant:
+        if file in self._keys:
+            return _Meant(True, [file])
+        alike = self._ending.get(PurePosixPath(file).name, [])
+        if whole := [key for key in alike if _without_ending(key) == file]:
+            return _Meant(True, whole)
+        if ".." in PurePosixPath(file).parts:
+            return _Meant(False, [])
+        return _Meant(False, [key for key in alike if _end_alike(key, file)])
+
+
+def _end_alike(key: str, file: str) -> bool:
+    paths = (key, _without_ending(key))
+    return any(path.endswith(f"/{file}") or file.endswith(f"/{path}") for path in paths)
+
+
+def _without_ending(key: str) -> str:
+    return str(PurePosixPath(key).with_suffix(""))
+
+
+def _listed(keys: list[str]) -> str:
+    more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
+    return " or ".join(f"'{key}'" for key in keys[:2]) + more
 
 
 def read_sidecar_caption(storage: Storage, key: str) -> Caption | None:
@@ -117,6 +188,11 @@ def _decoded(data: bytes, key: str) -> str:
 
 
 def _entry(row: Mapping[str, Any], where: str) -> tuple[str, Caption]:
+    if None in row:  # csv.DictReader puts there what has no column
+        raise ConfigError(
+            f"{where}: got more values than the {len(row) - 1} columns, expected as many. "
+            "Fix: put double quotes around captions with commas in them."
+        )
     name = next((name for name in FILE_COLUMNS if row.get(name)), None)
     if name is None:
         raise ConfigError(
@@ -124,7 +200,7 @@ def _entry(row: Mapping[str, Any], where: str) -> tuple[str, Caption]:
             f"video's path, one of {', '.join(FILE_COLUMNS)}."
         )
     rest = {column: value for column, value in row.items() if column != name}
-    return str(row[name]).removeprefix("./"), _caption(rest, where)
+    return str(PurePosixPath(str(row[name]))), _caption(rest, where)
 
 
 def _caption(said: Mapping[str, Any], where: str) -> Caption:
@@ -134,8 +210,23 @@ def _caption(said: Mapping[str, Any], where: str) -> Caption:
             f"{where}: got {', '.join(map(str, said)) or 'nothing'}, expected a caption, in one of "
             f"{', '.join(CAPTION_COLUMNS)}."
         )
-    rest = {key: value for key, value in said.items() if key != name and value is not None}
+    rest = {
+        key: _plain(value, f"{where}: {key}")
+        for key, value in said.items()
+        if key != name and value is not None
+    }
     return Caption(str(said[name]).strip(), rest)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """As JSON types, as descriptions of clips hold them; NaN becomes null, a date its ISO form."""
+    try:
+        return json.loads(to_json(value, inf_nan_mode="null"))
+    except PydanticSerializationError as error:
+        raise ConfigError(
+            f"{where}: got {type(value).__name__}, which JSON cannot hold, expected text, numbers, "
+            "lists or objects. Fix: leave it out."
+        ) from error
 
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -26,7 +26,7 @@ from videogen_pipelines.data.engine import (
 )
 from videogen_pipelines.data.pack_job import PackJob
 from videogen_pipelines.data.pack_workload import PackingTask, PackWorkload
-from videogen_pipelines.data.records import ClipRecord, SourceRecord
+from videogen_pipelines.data.records import NO_CAPTION, ClipRecord, SourceRecord
 from videogen_pipelines.data.report import DroppedClip, PackReport, write_report
 from videogen_pipelines.data.shard_plan import (
     INDEX_PREFIX,
@@ -68,7 +68,8 @@ def pack(
     with job.out.lock(LOCK):
         job.record()
         versions = [(clip.id, clip.version) for clip in job.source.clips()]
-        looked_at = job.store.listed()
+        _say_unused(job, console)
+        looked_at = _worth_keeping(job, versions)
         waiting = [name for name in versions if name not in looked_at]
         first = _look(job, stage, waiting, len(versions) - len(waiting))
         failures = _without_given_up(job, first, dict(waiting))
@@ -76,7 +77,7 @@ def pack(
             state = _state(first.interrupted, failures)
             return PackReport(
                 state, job.out.uri, len(versions), elapsed_s=time.monotonic() - started,
-                failures=failures,
+                failures=failures, unused_rows=job.unused_rows,
             )  # fmt: skip
         dropped = _plan(job, versions)
         planned = [shard for each in read_rounds(job.out) for shard in each.shards]
@@ -89,12 +90,29 @@ def pack(
             shards=len(planned),
             buckets=_buckets(planned),
             failures=second.failures,
+            unused_rows=job.unused_rows,
             elapsed_s=time.monotonic() - started,
         )
         if report.state == "complete":
             report = write_report(job.out, report, dropped)
             _remove_parts(job.out)
     return report
+
+
+def _say_unused(job: PackJob, console: Console) -> None:
+    if job.unused_rows:
+        rows = job.unused_rows + len(job.captions)
+        console.print(f"{job.unused_rows:,} of {rows:,} rows of the index are of no video here")
+
+
+def _worth_keeping(job: PackJob, versions: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The videos that were looked at, without those that had no caption then and have one now."""
+    looked_at = job.store.listed()
+    for record in job.store.records(name for name in versions if name in looked_at):
+        if record.dropped.startswith(NO_CAPTION) and job.has_caption(record.key):
+            job.store.forget(record)
+            looked_at.remove((record.id, record.version))
+    return looked_at
 
 
 def _look(job: PackJob, stage: Stage, waiting: list[tuple[str, str]], done: int) -> StageListener:

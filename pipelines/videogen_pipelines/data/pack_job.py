@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from videogen.errors import ConfigError
 from videogen.storage import Storage, open_storage
 from videogen_pipelines.config import GangSection, RunConfig, load_run_config
-from videogen_pipelines.data.captions import CaptionIndex
+from videogen_pipelines.data.captions import Caption, CaptionIndex, read_sidecar_caption
 from videogen_pipelines.data.engine import check_apart
 from videogen_pipelines.data.settings import PackSettings
 from videogen_pipelines.data.store import PackStore
@@ -22,13 +23,19 @@ PACK_KEY = "pack.json"
 
 @dataclass(frozen=True)
 class PackJob:
-    """One `data pack`, checked before any work."""
+    """One `data pack`, checked before any work.
+
+    Attributes:
+        captions: those of the index, by the key of their video.
+        unused_rows: how many rows of the index are no video's.
+    """
 
     config: RunConfig
     source: Source
     out: Storage
     settings: PackSettings
-    index: CaptionIndex | None = None
+    captions: Mapping[str, Caption] = field(default_factory=dict)
+    unused_rows: int = 0
 
     @classmethod
     def check(
@@ -50,11 +57,14 @@ class PackJob:
             StorageError: there is no video, or a storage cannot be read.
         """
         config = load_run_config(None, list(overrides))
-        captions = None if index is None else CaptionIndex.read(index)
+        rows = CaptionIndex([], "") if index is None else CaptionIndex.read(index)
         videos, target = open_storage(address), open_storage(out)
         check_apart(videos, target)
         chosen = settings or PackSettings()
-        return cls(_on_cpu(config), open_source(videos), target, chosen, captions)
+        source = open_source(videos)
+        captions = rows.match(clip.key for clip in source.clips()) if len(rows) else {}
+        unused = len(rows) - len(captions)
+        return cls(_on_cpu(config), source, target, chosen, captions, unused)
 
     @cached_property
     def store(self) -> PackStore:
@@ -78,11 +88,18 @@ class PackJob:
                 "give the same options as before, or another --out."
             )
 
+    def has_caption(self, key: str) -> bool:
+        """Whether the index, or a file beside it, says what the video at `key` shows."""
+        said = self.captions.get(key)
+        with suppress(ConfigError):
+            said = said or read_sidecar_caption(self.source.storage, key)
+        return said is not None and bool(said.text)
+
     def items(self, names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """What ranks get for these videos."""
         versions = dict(names)
         for clip in self.source.clips(versions):
-            said = self.index.find(clip.key) if self.index is not None else None
+            said = self.captions.get(clip.key)
             caption = clip.prompt if said is None else said.text
             yield (
                 clip.id,

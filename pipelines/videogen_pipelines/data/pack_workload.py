@@ -20,7 +20,12 @@ from videogen.storage.temporary import temporary_folder
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.data.captions import Caption, read_sidecar_caption
 from videogen_pipelines.data.fingerprint import Fingerprint
-from videogen_pipelines.data.records import ClipRecord, SourceRecord, sample_key
+from videogen_pipelines.data.records import (
+    NO_CAPTION,
+    ClipRecord,
+    SourceRecord,
+    sample_key,
+)
 from videogen_pipelines.data.scenes import Span, find_cuts, pieces, scenes
 from videogen_pipelines.data.settings import PackSettings
 from videogen_pipelines.data.shards import file_sha256
@@ -91,18 +96,23 @@ class PackWorkload:
 
     def _described(self, record: SourceRecord, item: Mapping[str, Any]) -> SourceRecord:
         """With its caption."""
-        said: Caption | None = None
-        if item["caption"] is not None:
-            said = Caption(item["caption"], item["metadata"])
-        else:
-            said = read_sidecar_caption(self._source, record.key)
+        try:
+            said = self._said(record, item)
+        except ConfigError as error:
+            return record.model_copy(update={"dropped": f"{NO_CAPTION}{error}"})
         if said is not None and said.text:
             update = {"caption": said.text, "metadata": dict(said.metadata)}
         elif self._settings.captions == "required":
-            update = {"dropped": "caption: none in the index, in a .txt or in a .json beside it"}
+            where = "none in the index, in a .txt or in a .json beside it"
+            update = {"dropped": f"{NO_CAPTION}{where}"}
         else:
             update = {}
         return record.model_copy(update=update)
+
+    def _said(self, record: SourceRecord, item: Mapping[str, Any]) -> Caption | None:
+        if item["caption"] is not None:
+            return Caption(item["caption"], item["metadata"])
+        return read_sidecar_caption(self._source, record.key)
 
     def _looked_at(
         self,

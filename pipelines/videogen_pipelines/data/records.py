@@ -13,6 +13,8 @@ from videogen_pipelines.sidecar import Record
 _DIGEST_DIGITS = 8
 _STEM = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_STEM = 80
+NO_CAPTION = "caption: "
+"""What the reason starts with where a caption is all that a video lacks."""
 
 
 class ClipRecord(Record):

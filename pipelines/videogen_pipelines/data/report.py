@@ -50,6 +50,8 @@ class PackReport:
     dropped: Mapping[str, int] = field(default_factory=dict)
     """How many were dropped by the first word of the reason."""
     failures: Mapping[str, str] = field(default_factory=dict)
+    unused_rows: int = 0
+    """Rows of the index that are of no video."""
     elapsed_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,6 +66,7 @@ class PackReport:
             "buckets": dict(self.buckets),
             "dropped": dict(self.dropped),
             "failures": dict(self.failures),
+            "unused_rows": self.unused_rows,
             "elapsed_s": round(self.elapsed_s, 3),
         }
 

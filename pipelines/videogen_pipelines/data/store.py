@@ -40,6 +40,10 @@ class PackStore:
         """Store the record of a video, unless it is there; returns whether this call did."""
         return self.storage.create(source_key(record.id, record.version), record.to_json())
 
+    def forget(self, record: SourceRecord) -> None:
+        """Remove the record of a video, so that it is looked at again."""
+        self.storage.delete(source_key(record.id, record.version))
+
     def keep_part(self, clip: str, sha256: str, path: Path) -> str:
         """Store a clip that was cut out, unless this very file is there; returns its key."""
         key = f"{PARTS_PREFIX}{shard_of(clip)}/{clip}={sha256[:16]}.mp4"

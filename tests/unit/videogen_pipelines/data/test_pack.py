@@ -142,6 +142,22 @@ def test_captions_come_from_an_index(videos: Path, tmp_path: Path):
     assert "square number 1" in found  # which the index does not name
 
 
+def test_captions_that_come_later_count(videos: Path, tmp_path: Path):
+    index, out = tmp_path / "captions.csv", tmp_path / "out"
+    index.write_text("file,caption\nv1.mp4,from the index\nv9.mp4,of nothing\n")
+    for name in ("v0", "v1", "v3"):
+        (videos / f"{name}.txt").unlink()
+    (videos / "v2.txt").write_bytes(b"\xff")
+    assert run(videos, out, accept={}).clips == 0
+    assert dropped(out)["v2.mp4"].startswith("caption: v2.txt: got bytes that are no UTF-8")
+    for name in ("v0", "v2"):
+        (videos / f"{name}.txt").write_text(name)
+    again = run(videos, out, index=index, accept={})
+    assert (again.clips, again.unused_rows) == (3, 1)
+    assert set(by_caption(out)) == {"v0", "from the index", "v2"}
+    assert set(dropped(out)) == {"v3.mp4"}
+
+
 def test_a_stopped_pack_goes_on_and_makes_the_same(videos: Path, tmp_path: Path):
     save_scene(videos / "long.mp4", 20, 21)
     (videos / "long.txt").write_text("two")
