@@ -1,4 +1,4 @@
-"""The VAE and the DiT on two workers, interrupted: what one worker trains with the whole batch."""
+"""Stages on two workers, interrupted: they train what one worker does with the whole batch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from tests.distributed.pool import RankPool
 from tests.distributed.training_jobs import train_stage
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
+from videogen.models.text_video_spec import TextVideoConfig
 from videogen.models.weights import load_model, save_vae
 from videogen.training.config import (
     DiTTrainConfig,
@@ -18,6 +19,7 @@ from videogen.training.config import (
     ScheduleConfig,
     VAETrainConfig,
 )
+from videogen.training.contrastive_config import ContrastiveTrainConfig
 
 SCHEDULE = ScheduleConfig(
     num_steps=6, batch_size=5, learning_rate=1e-3, warmup_steps=2, log_every=1, num_threads=1
@@ -59,13 +61,35 @@ def fsdp_config(tiny_model: Path, folder: Path) -> DiTTrainConfig:
     return dit_config(tiny_model, folder, "fsdp")
 
 
-def log_of(folder: Path) -> list[float]:
+def contrastive_config(tiny_model: Path, folder: Path) -> ContrastiveTrainConfig:
+    del tiny_model, folder
+    return ContrastiveTrainConfig(
+        schedule=SCHEDULE,
+        accumulate=2,
+        encoder=TextVideoConfig(
+            num_frames=3,
+            size=16,
+            early_width=8,
+            late_width=8,
+            width=16,
+            depth=1,
+            num_heads=2,
+            embedding=16,
+            text=TextConfig(width=16, depth=1, num_heads=2),
+        ),
+        usual_frames=5,
+        num_frames=(5, 9),
+        validation_clips=4,
+    )
+
+
+def log_of(folder: Path, key: str) -> list[float]:
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [row["loss"] for row in rows if "loss" in row]
+    return [row[key] for row in rows if key in row]
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("make", [vae_config, dit_config, fsdp_config])
+@pytest.mark.parametrize("make", [vae_config, dit_config, fsdp_config, contrastive_config])
 def test_two_workers_train_what_one_does(
     ranks: RankPool, tiny_model: Path, tmp_path: Path, make: object
 ) -> None:
@@ -76,6 +100,7 @@ def test_two_workers_train_what_one_does(
     shutil.copy(first / "checkpoint.safetensors", second)
     ranks.run(train_stage, 2, config=config, folder=tmp_path / "two")
     ranks.run(train_stage, 1, config=config, folder=tmp_path / "one")
-    expected = log_of(tmp_path / "one" / "worker-0")
-    assert len(expected) == SCHEDULE.num_steps
-    assert log_of(first) == pytest.approx(expected, rel=1e-4)
+    for key, tolerance in (("loss", 1e-4), ("gradient_norm", 1e-3)):
+        expected = log_of(tmp_path / "one" / "worker-0", key)
+        assert len(expected) == SCHEDULE.num_steps
+        assert log_of(first, key) == pytest.approx(expected, rel=tolerance)

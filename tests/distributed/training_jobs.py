@@ -8,6 +8,8 @@ import torch
 
 from tests.distributed.pool import Rank
 from videogen.training.config import DiTTrainConfig, FineTuneConfig, VAETrainConfig
+from videogen.training.contrastive_config import ContrastiveTrainConfig
+from videogen.training.contrastive_loop import train_contrastive
 from videogen.training.dit_loop import train_dit
 from videogen.training.finetune import finetune
 from videogen.training.vae_loop import train_vae
@@ -23,7 +25,7 @@ def train(rank: Rank, config: FineTuneConfig, folder: Path, stop_at: int | None 
 
 def train_stage(
     rank: Rank,
-    config: VAETrainConfig | DiTTrainConfig,
+    config: VAETrainConfig | DiTTrainConfig | ContrastiveTrainConfig,
     folder: Path,
     stop_at: int | None = None,
 ) -> None:
@@ -31,5 +33,7 @@ def train_stage(
     with torch.enable_grad():
         if isinstance(config, VAETrainConfig):
             train_vae(config, mine, world, stop_at)
+        elif isinstance(config, ContrastiveTrainConfig):
+            train_contrastive(config, mine, world, stop_at)
         else:
             train_dit(config, mine, world, stop_at)

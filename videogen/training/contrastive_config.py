@@ -33,6 +33,12 @@ class ContrastiveTrainConfig:
 
     schema: Literal[1] = 1
     schedule: ScheduleConfig
+    """`batch_size` is that of all workers together, and every clip is told from all of it."""
+    data: str = ""
+    """A folder of shards that `videogen data pack` wrote; empty: rendered clips of `worlds`."""
+    accumulate: int = 1
+    """Parts that each worker's share of a batch is taken in, one after the other: less memory, and
+    all but one of them are encoded twice."""
     name: str = "text-video"
     encoder: TextVideoConfig = field(default_factory=TextVideoConfig)
     start_from: str = ""
@@ -52,7 +58,8 @@ class ContrastiveTrainConfig:
     """Share of rendered clips of other lengths, of later starts, and of other shapes."""
     disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
     muon_learning_rate: float = 0.002
-    """For the matrices of the blocks; everything else uses `schedule.learning_rate`."""
+    """For the matrices of the blocks; everything else uses `schedule.learning_rate`.
+    0 leaves them to AdamW."""
     autocast: bool = False
     """Matrix products in bfloat16: faster where the CPU has instructions for it."""
     validation_clips: int = 128

@@ -1,161 +1,181 @@
-"""Train a text-video encoder: symmetric InfoNCE over a batch (Radford et al. 2021, 2103.00020)."""
+"""Train a text-video encoder: each clip is to be told from all captions of the batch.
+
+The loss of a batch needs the vectors of all of it at once, but their gradients only of one part at
+a time: GradCache (Gao et al. 2021, 2101.06983), over parts and over workers alike.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import copy
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
+import torch.distributed as dist
+from torch import Tensor, nn
 
-from videogen.errors import WeightsError
-from videogen.models.text_video import TextVideoEncoder
-from videogen.models.text_video_folder import load_text_video, save_text_video
-from videogen.models.text_video_spec import SHIPPED, TextVideoSpec
+from videogen.errors import ConfigError
+from videogen.models.text_video_folder import save_text_video
 from videogen.training.contrastive_config import ContrastiveTrainConfig
 from videogen.training.contrastive_disturb import disturb
-from videogen.training.contrastive_pairs import PairBatch, PairSource, RenderedPairs
-from videogen.training.optimizers import make_optimizers, scale_learning_rates
-from videogen.training.state import (
-    AveragedModel,
-    TrainingLog,
-    learning_rate_at,
-    load_checkpoint,
-    save_checkpoint,
+from videogen.training.contrastive_loss import (
+    Vectors,
+    contrastive_loss,
+    recognised,
+    with_gradients,
 )
-from videogen.training.vocabulary import with_words_of
+from videogen.training.contrastive_model import make_learner, start_encoder
+from videogen.training.contrastive_pairs import PairBatch, PairSource, RenderedPairs
+from videogen.training.denoising import attention
+from videogen.training.draws import generator_of
+from videogen.training.finetune_state import averaged
+from videogen.training.loop import NO_HOOKS, Hooks, Saved, shares, train
+from videogen.training.measured import LOSS
+from videogen.training.world import World
 
-
-def contrastive_loss(clips: Tensor, texts: Tensor, scale: Tensor, also_true: Tensor) -> Tensor:
-    """Mean of the two cross-entropies: the right caption of a clip, the right clip of a caption.
-
-    Args:
-        clips: unit vectors `b d`.
-        texts: unit vectors `n d`; the first `b` belong to the clips in order, the others to none.
-        scale: factor on their cosines.
-        also_true: bool `b n`, pairs that are left out, because the caption is true of the clip.
-    """
-    logits = (scale * clips @ texts.T).masked_fill(also_true, float("-inf"))
-    own = torch.arange(len(clips), device=clips.device)
-    of_captions = F.cross_entropy(logits[:, : len(clips)].T, own)
-    return (F.cross_entropy(logits, own) + of_captions) / 2
+SCALE = "scale"
 
 
 def train_contrastive(
     config: ContrastiveTrainConfig,
     folder: Path,
-    source: PairSource | None = None,
+    world: World | None = None,
     stop_at: int | None = None,
-) -> TextVideoSpec:
-    """Train, or go on training, in `folder`.
+    hooks: Hooks = NO_HOOKS,
+    source: PairSource | None = None,
+) -> None:
+    """Train, or go on training, in `folder`; `folder/model` holds the averaged encoder.
 
     Args:
-        source: of clips and captions; None renders them.
+        folder: of this worker; those of all workers hold the same checkpoint, or none.
+        world: None is that of the default process group.
         stop_at: leave after this step with a checkpoint; the schedule stays that of the config.
-
-    Returns:
-        The description of `folder/model`, which holds the averaged weights.
+        hooks: `on_save` is given the averaged `TextVideoEncoder`.
+        source: of the clips and captions of `config.data`; None renders them.
 
     Raises:
-        WeightsError: `folder` holds a checkpoint of another configuration.
+        ConfigError: `config` names data and there is no source of it, or too many workers.
+        WeightsError: `folder` holds a checkpoint of another configuration, or `start_from` no
+            encoder of these sizes.
     """
-    schedule = config.schedule
-    torch.set_num_threads(schedule.num_threads)
-    torch.manual_seed(schedule.seed)
-    source = source or RenderedPairs(config)
-    encoder = _start(config, source)
-    average = AveragedModel(encoder, schedule.ema_decay)
-    optimizers = make_optimizers([encoder], schedule, config.muon_learning_rate)
-    modules = {"encoder": encoder, "average": average.model}
-    first_step = load_checkpoint(folder, modules, optimizers)
-    log = TrainingLog(folder, first_step)
-    validation = source.held_out(config.validation_clips)
-    last_step = min(schedule.num_steps, stop_at or schedule.num_steps)
-    for step in range(first_step, last_step):
-        rates = (config.muon_learning_rate, schedule.learning_rate)
-        scale_learning_rates(optimizers, rates, learning_rate_at(step, schedule))
-        batch = source.draw(step, schedule.batch_size)
-        loss = _loss(encoder, batch, config, step)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), schedule.gradient_clip)
-        for optimizer in optimizers:
-            optimizer.step()
-        average.update(encoder, step)
-        done = step + 1
-        if done % schedule.log_every == 0:
-            log.write(
-                step=done,
-                loss=float(loss.detach()),
-                gradient_norm=float(norm),
-                scale=float(encoder.scale.detach()),
-            )
-        if done % schedule.checkpoint_every == 0 or done == last_step:
-            assert isinstance(average.model, TextVideoEncoder)
-            log.write(step=done, **recognised(average.model, validation))
-            save_checkpoint(folder, done, modules, optimizers)
-            save_text_video(folder / "model", average.model, config.name, _trained_on(config, done))
-    return load_text_video(folder / "model")[1]
-
-
-@torch.no_grad()
-def recognised(encoder: TextVideoEncoder, batch: PairBatch) -> dict[str, float]:
-    """How often the right caption is the nearest of all, and the right clip of all.
-
-    Captions that are true of a clip besides its own are left out, as in training.
-    """
-    encoder.eval()
-    b = len(batch.frames)
-    texts = encoder.encode_text(batch.captions)
-    cosines = encoder.encode_video(batch.frames.to(texts.device)) @ texts.T
-    cosines = cosines.masked_fill(batch.also_true.to(texts.device), float("-inf"))
-    own = torch.arange(b, device=texts.device)
-    return {
-        "right_caption": float((cosines.argmax(dim=1) == own).float().mean()),
-        "right_clip": float((cosines[:, :b].argmax(dim=0) == own).float().mean()),
-    }
-
-
-def _loss(
-    encoder: TextVideoEncoder, batch: PairBatch, config: ContrastiveTrainConfig, step: int
-) -> Tensor:
-    device = torch.device(config.schedule.device)
-    generator = torch.Generator().manual_seed(config.schedule.seed * 1_000_003 + step)
-    frames = disturb(batch.frames, config.disturbance, generator).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast), _attention(device):
-        clips, texts = encoder.encode_video(frames), encoder.encode_text(batch.captions)
-    return contrastive_loss(clips, texts, encoder.scale, batch.also_true.to(device))
-
-
-def _attention(device: torch.device) -> AbstractContextManager[object]:
-    """On a CPU, over few tokens, plain products beat the fused backward."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def _start(config: ContrastiveTrainConfig, source: PairSource) -> TextVideoEncoder:
-    """Random weights, or those of another encoder, which is given the words it does not know."""
-    if not config.start_from:
-        encoder = TextVideoEncoder(config.encoder, source.vocabulary)
-        return encoder.to(config.schedule.device)
-    folder = SHIPPED if config.start_from == "shipped" else Path(config.start_from)
-    encoder, spec = load_text_video(folder, config.schedule.device)
-    if spec.encoder != config.encoder:
-        raise WeightsError(
-            f"start_from: got '{config.start_from}' with {spec.encoder}, expected "
-            f"{config.encoder}. Fix: set encoder to the sizes of the one to start from."
+    if config.data and source is None:
+        raise ConfigError(
+            f"data: got '{config.data}' and nothing that reads it, expected a source of pairs. "
+            "Fix: train with 'videogen train contrastive', or give a PairSource."
         )
-    encoder.text = with_words_of(encoder.text, source.vocabulary)
-    return encoder.requires_grad_(True).train()
+    world = world or World.of_process_group()
+    torch.set_num_threads(config.schedule.num_threads)
+    stage = ContrastiveTraining(config, world, source or RenderedPairs(config))
+    train(stage, folder, world, stop_at, hooks)
 
 
-def _trained_on(config: ContrastiveTrainConfig, steps: int) -> dict[str, Any]:
-    return {
-        "worlds": list(config.worlds),
-        "steps": steps,
-        "batch_size": config.schedule.batch_size,
-        "seed": config.schedule.seed,
-    }
+@dataclass
+class DrawnPairs:
+    """A batch, the same on every worker, and what has been computed of it.
+
+    Attributes:
+        vectors: of the whole batch, without gradients.
+        frames: disturbed, of the parts that were asked for.
+    """
+
+    step: int
+    batch: PairBatch
+    vectors: Vectors | None = None
+    frames: dict[range, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+
+class ContrastiveTraining:
+    """The stage."""
+
+    def __init__(self, config: ContrastiveTrainConfig, world: World, source: PairSource) -> None:
+        self.config, self.world, self.source = config, world, source
+        self.encoder = start_encoder(config, source.vocabulary)
+        self.learner = make_learner(self.encoder, config, world)
+        self._steps = 0
+
+    def draw(self, step: int) -> DrawnPairs:
+        self._steps = step + 1
+        return DrawnPairs(step, self.source.draw(step, self.config.schedule.batch_size))
+
+    def losses(self, drawn: DrawnPairs, places: range) -> dict[str, Tensor]:
+        """The part's share of the batch's loss, with the whole gradient of the part's vectors."""
+        batch, share = drawn.batch, len(places) / len(drawn)
+        live, scale = self._vectors(self.learner.forward, drawn, places)
+        if drawn.vectors is None:
+            drawn.vectors = self._of_batch(drawn, places, live)
+        everything = Vectors(
+            with_gradients(drawn.vectors.clips, places, live.clips, 1 / share),
+            with_gradients(drawn.vectors.texts, batch.texts_at(places), live.texts, 1 / share),
+        )
+        loss = contrastive_loss(everything, scale, batch.also_true.to(scale.device))
+        return {LOSS: share * loss, SCALE: share * scale.detach()}
+
+    def computing(self) -> AbstractContextManager[object]:
+        return attention(self.learner.device)
+
+    def save(self, folder: Path | None) -> Saved | None:
+        weights = averaged(self.learner.averages, "encoder.")
+        if folder is None:
+            return None
+        encoder = copy.deepcopy(self.encoder).eval()
+        encoder.load_state_dict(weights)
+        save_text_video(folder / "model", encoder, self.config.name, self._trained_on())
+        return Saved(encoder, recognised(encoder, *self._validation))
+
+    @cached_property
+    def _validation(self) -> tuple[PairBatch, Tensor]:
+        batch = self.source.held_out(self.config.validation_clips)
+        return batch, batch.clips(range(len(batch)))
+
+    @torch.no_grad()
+    def _of_batch(self, drawn: DrawnPairs, places: range, live: Vectors) -> Vectors:
+        """Vectors of all parts, those of the other workers too; `live` are those at `places`."""
+        whole = Vectors(
+            live.clips.new_zeros(len(drawn), live.clips.shape[1]),
+            live.texts.new_zeros(len(drawn.batch.captions), live.texts.shape[1]),
+        )
+        for part, weight in shares(len(drawn), self.world, self.config.accumulate):
+            if not weight:
+                continue
+            is_live = part == places
+            own = live if is_live else self._vectors(self.learner.module, drawn, part)[0]
+            whole.clips[list(part)] = own.clips
+            whole.texts[drawn.batch.texts_at(part)] = own.texts
+        if self.world.size > 1:  # where a worker has nothing it has zeros
+            dist.all_reduce(whole.clips)
+            dist.all_reduce(whole.texts)
+        return whole
+
+    def _vectors(
+        self, forward: nn.Module, drawn: DrawnPairs, places: range
+    ) -> tuple[Vectors, Tensor]:
+        """Vectors of a part, and the scale."""
+        captions = [drawn.batch.captions[i] for i in drawn.batch.texts_at(places)]
+        if places not in drawn.frames:
+            drawn.frames[places] = self._disturbed(drawn, places)
+        clips, texts, scale = forward(drawn.frames[places].to(self.learner.device), captions)
+        return Vectors(clips, texts), scale
+
+    def _disturbed(self, drawn: DrawnPairs, places: range) -> Tensor:
+        config, clips = self.config, drawn.batch.clips(places).split(1)
+        seeds = [(config.schedule.seed, drawn.step, place) for place in places]
+        return torch.cat(
+            [
+                disturb(clip, config.disturbance, generator_of(*seed))
+                for clip, seed in zip(clips, seeds, strict=True)
+            ]
+        )
+
+    def _trained_on(self) -> dict[str, Any]:
+        return {
+            "worlds": list(self.config.worlds),
+            "steps": self._steps,
+            "batch_size": self.config.schedule.batch_size,
+            "seed": self.config.schedule.seed,
+        }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,17 +30,26 @@ WIDEST = 16 / 9
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Clips and captions.
+    """Clips, made where they are used, and captions.
 
     Attributes:
-        frames: `b t c h w` in [-1, 1], undisturbed.
+        clips: those at some places, `b t c h w` in [-1, 1], undisturbed.
         captions: the first `b` belong to the clips in order; the others are negatives only.
         also_true: bool `b captions`, pairs besides a clip's own whose caption is true as well.
     """
 
-    frames: Tensor
+    clips: Callable[[range], Tensor]
     captions: list[str]
     also_true: Tensor
+
+    def __len__(self) -> int:
+        return len(self.also_true)
+
+    def texts_at(self, places: range) -> list[int]:
+        """The captions of these clips, and their share of the others."""
+        b, others = len(self), len(self.captions) - len(self)
+        start, stop = (b + others * end // b for end in (places.start, places.stop))
+        return [*places, *range(start, stop)]
 
 
 class PairSource(Protocol):
@@ -93,12 +102,16 @@ class RenderedPairs:
             nearly += self._nearly_right(scene, seed, rng)
         true = is_true_of([*texts, *nearly], scenes)
         np.fill_diagonal(true, False)
-        clips = [_rendered(scene, config, rng, usual) for scene in scenes]
-        frames = clip_tensor(clips, config.encoder.num_frames, config.encoder.size)
+        ways = [_way(config, rng, usual) for _ in scenes]
         said = [*texts, *nearly]
         if not usual:
             said = [_disturbed(text, config.unknown_words, rng) for text in said]
-        return PairBatch(frames, said, torch.from_numpy(true))
+
+        def clips(places: range) -> Tensor:
+            rendered = [render(scenes[place], *ways[place]) for place in places]
+            return clip_tensor(rendered, config.encoder.num_frames, config.encoder.size)
+
+        return PairBatch(clips, said, torch.from_numpy(true))
 
     def _nearly_right(self, scene: Scene, seed: int, rng: np.random.Generator) -> list[str]:
         """Captions of scenes that differ in one thing, phrased as the scene's own."""
@@ -109,10 +122,10 @@ class RenderedPairs:
         return [caption(other, np.random.default_rng(seed)) for other in found]
 
 
-def _rendered(
-    scene: Scene, config: ContrastiveTrainConfig, rng: np.random.Generator, usual: bool
-) -> np.ndarray:
-    """Frames uint8 `t h w c`, sometimes of another length, from a later start, and no square."""
+def _way(
+    config: ContrastiveTrainConfig, rng: np.random.Generator, usual: bool
+) -> tuple[int, int, int, int]:
+    """Length, height, width and start of a clip; sometimes unusual ones."""
     length, start, size = config.usual_frames, 0, config.encoder.size
     height = width = size
     if not usual and rng.random() < config.unusual_share:
@@ -120,7 +133,7 @@ def _rendered(
         start = int(rng.integers(LATEST_START + 1))
         longer = round(size * rng.uniform(1, WIDEST))
         height, width = (size, longer) if rng.random() < 0.75 else (longer, size)
-    return render(scene, length, height, width, start)
+    return length, height, width, start
 
 
 def _disturbed(text: str, share: float, rng: np.random.Generator) -> str:

@@ -15,7 +15,6 @@ app = typer.Typer(
 )
 
 Config = Annotated[Path, typer.Argument(help="A training configuration (configs/train/*.yaml).")]
-Out = Annotated[Path, typer.Option(help="Folder of checkpoints, log and model.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a field: schedule.num_steps=100.")
 ]
@@ -95,11 +94,13 @@ def distill(
 @app.command()
 def contrastive(
     config: Config,
-    out: Out,
+    out: Output,
     data: Annotated[
-        str | None,
-        typer.Option(help="Shards of 'videogen data pack'; without them clips are rendered."),
+        str | None, typer.Option(help="Shards of 'videogen data pack'; without it rendered clips.")
     ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    max_failures: MaxFailures = 8,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -107,15 +108,8 @@ def contrastive(
 
     Example: videogen train contrastive configs/train/contrastive.yaml --out runs/text-video
     """
-    from videogen.config import load_dataclass, load_yaml
-    from videogen.training.contrastive_config import ContrastiveTrainConfig
-    from videogen.training.contrastive_loop import train_contrastive
-    from videogen_pipelines.training.packed_pairs import PackedPairs
-
-    said = load_yaml(config)
-    settings = load_dataclass(ContrastiveTrainConfig, said, str(config), overrides or [])
-    train_contrastive(settings, out, None if data is None else PackedPairs(data, settings))
-    _report(out, as_json)
+    engine = _Engine(workers, address, max_failures, as_json)
+    _run("contrastive", config, out, [*(overrides or []), *_data(data)], engine)
 
 
 @app.command()
@@ -203,7 +197,8 @@ def _run(
     if engine.as_json:
         typer.echo(json.dumps({"out": job.out, **last}))
     else:
-        typer.echo(f"Trained to step {last['step']:,}, loss {last['loss']:.4g}: {job.out}")
+        loss = f", loss {last['loss']:.4g}" if "loss" in last else ""  # logged every so many steps
+        typer.echo(f"Trained to step {last['step']:,}{loss}: {job.out}")
 
 
 def _data(data: str | None) -> list[str]:
@@ -225,11 +220,3 @@ def _say(step: int, loss: float) -> None:
 
 def _say_nothing(step: int, loss: float) -> None:
     pass
-
-
-def _report(out: Path, as_json: bool) -> None:
-    last = json.loads((out / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    if as_json:
-        typer.echo(json.dumps({"model": str(out / "model"), **last}))
-    else:
-        typer.echo(f"Trained to step {last['step']}. The model is {out / 'model'}.")

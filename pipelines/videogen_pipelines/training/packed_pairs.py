@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from videogen.errors import ConfigError, MediaError
 from videogen.media import iter_video, probe
@@ -24,7 +25,7 @@ FEWEST_CLIPS = 20
 
 
 class PackedPairs:
-    """All clips of a folder or address of shards, kept in memory as the encoder reads them.
+    """A `PairSource` of the clips in `config.data`, kept in memory as the encoder reads them.
 
     One clip takes 55 kB at the default sizes. Every tenth clip is held out. Clips whose captions
     have the same words are never negatives of each other.
@@ -34,13 +35,13 @@ class PackedPairs:
         MediaError: a shard is damaged, or a clip in it.
     """
 
-    def __init__(self, uri: str, config: ContrastiveTrainConfig) -> None:
+    def __init__(self, config: ContrastiveTrainConfig) -> None:
         self._seed = config.schedule.seed
-        found = list(_clips(uri, config))
+        found = list(_clips(config))
         if len(found) < FEWEST_CLIPS:
             raise ConfigError(
-                f"{uri}: got {len(found)} clips with captions, expected {FEWEST_CLIPS} or more. "
-                "Fix: pack more with 'videogen data pack'."
+                f"{config.data}: got {len(found)} clips with captions, expected {FEWEST_CLIPS} or "
+                "more. Fix: pack more with 'videogen data pack'."
             )
         self._frames = [frames for frames, _ in found]
         self._captions = [caption for _, caption in found]
@@ -66,18 +67,22 @@ class PackedPairs:
     def _batch(self, indices: list[int]) -> PairBatch:
         said = np.array([self._said[i] for i in indices], dtype=object)
         same = (said[:, None] == said[None]) & ~np.eye(len(indices), dtype=bool)
-        frames = torch.from_numpy(np.stack([self._frames[i] for i in indices]))
         captions = [self._captions[i] for i in indices]
-        return PairBatch(frames.float() / 127.5 - 1, captions, torch.from_numpy(same.astype(bool)))
+
+        def clips(places: range) -> Tensor:
+            frames = np.stack([self._frames[indices[place]] for place in places])
+            return torch.from_numpy(frames).float() / 127.5 - 1
+
+        return PairBatch(clips, captions, torch.from_numpy(same.astype(bool)))
 
 
-def _clips(uri: str, config: ContrastiveTrainConfig) -> Iterator[tuple[np.ndarray, str]]:
+def _clips(config: ContrastiveTrainConfig) -> Iterator[tuple[np.ndarray, str]]:
     """Frames uint8 `t c h w` at the encoder's size, and the caption."""
-    storage = open_storage(uri)
+    storage = open_storage(config.data)
     keys = sorted(key for key in storage.list() if key.endswith(".tar"))
     if not keys:
         raise ConfigError(
-            f"{uri}: got no .tar file, expected shards of clips. Fix: give the output of "
+            f"{config.data}: got no .tar file, expected shards of clips. Fix: give the output of "
             "'videogen data pack'."
         )
     for key in keys:

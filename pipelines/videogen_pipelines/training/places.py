@@ -17,6 +17,8 @@ from videogen.training.state import LOG_FILE
 from videogen_pipelines.model_cache import local_model
 from videogen_pipelines.training.stages import Place
 
+NAMED: tuple[Place, ...] = ("model", "encoder")
+
 
 def absolute(place: str) -> str:
     """A place as workers in other folders find it."""
@@ -24,12 +26,12 @@ def absolute(place: str) -> str:
 
 
 def with_absolute(config: Any, places: Mapping[str, Place]) -> Any:
-    """A configuration whose places are found from any folder; names of models stay names."""
+    """A configuration whose places are found from any folder; names stay names."""
     said = {name: getattr(config, name) for name in places}
     moved = {
         name: absolute(place)
         for name, place in said.items()
-        if place and (places[name] != "model" or Path(place).expanduser().exists())
+        if place and (places[name] not in NAMED or Path(place).expanduser().exists())
     }
     return dataclasses.replace(config, **moved)
 
@@ -54,7 +56,7 @@ def _here(address: str, kind: Place, folder: Path) -> str | Path:
     if kind == "model":
         return local_model(address)
     storage = open_storage(address)
-    keys = [key for key in storage.list() if kind == "folder" or key.endswith(".tar")]
+    keys = [key for key in storage.list() if kind != "shards" or key.endswith(".tar")]
     if not keys:
         raise StorageError(
             f"{address}: got no {'.tar ' if kind == 'shards' else ''}object, expected "

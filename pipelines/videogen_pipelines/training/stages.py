@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from videogen.registry import Registry
 from videogen.training.config import DiTTrainConfig, FineTuneConfig, VAETrainConfig
+from videogen.training.contrastive_config import ContrastiveTrainConfig
 from videogen.training.distill_config import DistillConfig
 from videogen.training.loop import Hooks
 
-Place = Literal["shards", "folder", "model"]
+Place = Literal["shards", "folder", "model", "encoder"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Stage:
         train: the loop: configuration, folder, hooks. Workers find each other in the default
             process group.
         places: fields of the configuration that name data or weights, and what lies there:
-            shards, any folder, or a model. They may be addresses in an object store.
+            shards, any folder, a model, or a text-video encoder. They may be addresses in an object
+            store; models and encoders may be names.
         kept: patterns of files beside checkpoint and log that it goes on from.
     """
 
@@ -60,6 +62,14 @@ def _finetune(config: FineTuneConfig, folder: Path, hooks: Hooks) -> None:
     finetune(config, folder, hooks=hooks)
 
 
+def _train_contrastive(config: ContrastiveTrainConfig, folder: Path, hooks: Hooks) -> None:
+    from videogen.training.contrastive_loop import train_contrastive
+    from videogen_pipelines.training.packed_pairs import PackedPairs
+
+    source = PackedPairs(config) if config.data else None
+    train_contrastive(config, folder, hooks=hooks, source=source)
+
+
 STAGES: Registry[Stage] = Registry(
     "stage",
     {
@@ -72,6 +82,11 @@ STAGES: Registry[Stage] = Registry(
         ),
         "distill": Stage(
             DistillConfig, _distill, {"model": "model"}, ("trajectories-*.safetensors",)
+        ),
+        "contrastive": Stage(
+            ContrastiveTrainConfig,
+            _train_contrastive,
+            {"data": "shards", "start_from": "encoder"},
         ),
         "finetune": Stage(FineTuneConfig, _finetune, {"data": "shards", "model": "model"}),
     },

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from videogen.errors import WeightsError
+from videogen.errors import ConfigError, WeightsError
 from videogen.models.config import TextConfig
 from videogen.models.text_video_folder import load_text_video
 from videogen.models.text_video_spec import TextVideoConfig
@@ -23,10 +25,11 @@ from videogen.training.clips import numbered_scene
 from videogen.training.config import ScheduleConfig
 from videogen.training.contrastive_config import ContrastiveTrainConfig, DisturbanceConfig
 from videogen.training.contrastive_disturb import disturb
-from videogen.training.contrastive_loop import contrastive_loss, train_contrastive
+from videogen.training.contrastive_loop import train_contrastive
+from videogen.training.contrastive_loss import Vectors, contrastive_loss
 from videogen.training.contrastive_meaning import is_true_of
 from videogen.training.contrastive_negatives import KINDS, altered
-from videogen.training.contrastive_pairs import RenderedPairs
+from videogen.training.contrastive_pairs import PairBatch, RenderedPairs
 
 CONFIG = ContrastiveTrainConfig(
     schedule=ScheduleConfig(
@@ -115,32 +118,47 @@ def test_what_is_altered_is_no_longer_true(kind: str) -> None:
 
 
 def test_the_loss_knows_the_right_pairs_and_leaves_out_true_ones() -> None:
-    clips, texts = torch.eye(3), torch.eye(3)[[0, 1, 2, 2]]
+    texts = torch.eye(3)[[0, 1, 2, 2]]
     nothing = torch.zeros(3, 4, dtype=torch.bool)
     masked = nothing.clone()
     masked[2, 3] = True
-    scale = torch.tensor(50.0)
-    assert float(contrastive_loss(clips, texts, scale, masked)) == pytest.approx(0, abs=1e-6)
-    doubled = float(contrastive_loss(clips, texts, scale, nothing))
+
+    def loss_of(texts: Tensor, left_out: Tensor) -> float:
+        return float(contrastive_loss(Vectors(torch.eye(3), texts), torch.tensor(50.0), left_out))
+
+    assert loss_of(texts, masked) == pytest.approx(0, abs=1e-6)
+    doubled = loss_of(texts, nothing)
     assert doubled == pytest.approx(math.log(2) / 3 / 2, rel=1e-4), "one caption twice, of one side"
-    wrong = contrastive_loss(clips, texts[[1, 0, 2, 2]], scale, masked)
-    assert float(wrong) == pytest.approx(50 * 2 / 3, rel=1e-3)
+    assert loss_of(texts[[1, 0, 2, 2]], masked) == pytest.approx(50 * 2 / 3, rel=1e-3)
 
 
 def test_batches_are_those_of_their_step() -> None:
     source = RenderedPairs(CONFIG)
     one, again, other = (source.draw(step, 4) for step in (3, 3, 4))
-    assert torch.equal(one.frames, again.frames)
+    everywhere, late = range(4), range(2, 4)
+    frames = one.clips(everywhere)
+    assert torch.equal(frames, again.clips(everywhere))
+    assert torch.equal(frames[2:], again.clips(late)), "whatever else is made"
     assert one.captions == again.captions
-    assert not torch.equal(one.frames, other.frames)
-    assert one.frames.shape == (4, 3, 3, 16, 16)
+    assert not torch.equal(frames, other.clips(everywhere))
+    assert frames.shape == (4, 3, 3, 16, 16)
     assert len(one.captions) == 4 * (1 + CONFIG.hard_negatives)
     assert one.also_true.shape == (4, 8)
     assert not one.also_true.diagonal().any()
 
 
+@pytest.mark.parametrize("num_captions", [3, 4, 10, 11])
+def test_every_caption_is_of_one_part(num_captions: int) -> None:
+    also_true = torch.zeros(3, num_captions, dtype=torch.bool)
+    batch = PairBatch(lambda places: torch.zeros(len(places)), ["a"] * num_captions, also_true)
+    first, second = batch.texts_at(range(1)), batch.texts_at(range(1, 3))
+    assert first[0] == 0
+    assert second[:2] == [1, 2]
+    assert sorted(first + second) == list(range(num_captions))
+
+
 def test_disturbing_is_repeatable_and_leaves_a_share_alone() -> None:
-    frames = RenderedPairs(CONFIG).draw(0, 8).frames
+    frames = RenderedPairs(CONFIG).draw(0, 8).clips(range(8))
     config = DisturbanceConfig(share=0.5)
 
     def disturbed() -> torch.Tensor:
@@ -177,8 +195,33 @@ def test_training_learns_and_leaves_an_encoder_that_loads(whole: Path) -> None:
 def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(whole: Path, tmp_path: Path) -> None:
     train_contrastive(CONFIG, tmp_path, stop_at=15)
     train_contrastive(CONFIG, tmp_path)
-    assert log_of(tmp_path, "loss") == pytest.approx(log_of(whole, "loss"), rel=1e-6)
+    assert log_of(tmp_path, "loss") == log_of(whole, "loss")
     assert log_of(tmp_path, "right_clip") == log_of(whole, "right_clip")
+    parts, at_once = (load_file(folder / "checkpoint.safetensors") for folder in (tmp_path, whole))
+    assert all(torch.equal(parts[name], at_once[name]) for name in at_once)
+
+
+@pytest.mark.parametrize("accumulate", [3, 8])
+def test_parts_of_a_batch_add_up_to_the_whole(whole: Path, tmp_path: Path, accumulate: int) -> None:
+    train_contrastive(replace(CONFIG, accumulate=accumulate), tmp_path, stop_at=5)
+    for name in ("loss", "gradient_norm", "scale"):
+        assert log_of(tmp_path, name) == pytest.approx(log_of(whole, name)[:5], rel=1e-4)
+
+
+def test_a_checkpoint_of_the_former_loop_is_refused(whole: Path, tmp_path: Path) -> None:
+    former = {
+        f"encoder/{name.removeprefix('weight/encoder.')}": tensor
+        for name, tensor in load_file(whole / "checkpoint.safetensors").items()
+        if name.startswith("weight/")
+    }
+    save_file({**former, "step": torch.tensor(15)}, tmp_path / "checkpoint.safetensors")
+    with pytest.raises(WeightsError, match="use another --out folder"):
+        train_contrastive(CONFIG, tmp_path)
+
+
+def test_data_needs_somebody_who_reads_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give a PairSource"):
+        train_contrastive(replace(CONFIG, data="shards"), tmp_path)
 
 
 def test_it_starts_from_another_encoder_of_the_same_sizes(whole: Path, tmp_path: Path) -> None:

@@ -83,6 +83,20 @@ def test_workers_find_places_from_any_folder(
     assert again.validation_prompts == ("a", "b")
 
 
+def test_an_encoder_is_a_name_or_an_address(s3_env: S3Server, tmp_path: Path) -> None:
+    schedule = {"num_steps": 1, "batch_size": 1, "learning_rate": 1.0}
+    said = {"schema": 1, "schedule": schedule, "start_from": "shipped"}
+    near = {"stage": "contrastive", "config": said, "out": "x", "validation_prompts": []}
+    job = TrainingJob.of(TrainingJob.of(near).to_dict())
+    assert job.config.start_from == "shipped"
+    address = s3_env.uri()
+    (tmp_path / "spec").write_text("sizes")
+    open_storage(address).put("text_video.yaml", tmp_path / "spec")
+    far = TrainingJob.of({**near, "config": {**said, "start_from": address}})
+    here = with_local(far.config, STAGES["contrastive"].places, tmp_path / "here")
+    assert Path(here.start_from, "text_video.yaml").read_text() == "sizes"
+
+
 def test_an_address_without_shards_is_named(s3_env: S3Server, tmp_path: Path) -> None:
     schedule = {"num_steps": 1, "batch_size": 1, "learning_rate": 1.0}
     job = TrainingJob.of(
