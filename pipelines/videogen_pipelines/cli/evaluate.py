@@ -83,7 +83,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from videogen_pipelines.cli.generate import check_code
+    from videogen_pipelines.cli.shipped_code import check_code
     from videogen_pipelines.config import override
     from videogen_pipelines.evaluation.evaluate import evaluate as evaluate_clips
     from videogen_pipelines.evaluation.job import EvaluationJob

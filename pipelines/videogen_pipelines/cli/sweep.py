@@ -6,6 +6,12 @@ from typing import Annotated
 
 import typer
 
+from videogen_pipelines.cli.described_job import job_of
+from videogen_pipelines.cli.generate import generate
+from videogen_pipelines.cli.run import perform
+from videogen_pipelines.cli.run_options import RunOptions
+from videogen_pipelines.cli.shipped_code import check_code
+
 
 def sweep(
     arguments: Annotated[
@@ -25,15 +31,12 @@ def sweep(
 
     Example: videogen sweep prompts.jsonl --grid guidance_scale=1,3,5 --grid sampler=ddim,euler
     """
-    from videogen_pipelines.cli.generate import check_code, check_usage, generate, job_of, perform
-
     app = typer.Typer(add_completion=False)
     app.command(name="sweep")(generate)
     params = typer.main.get_command(app).make_context("sweep", list(arguments)).params
-    check_usage(params)
-    if not params["grid"]:
+    said = RunOptions.read({**params, "evaluate": score or params["evaluate"]})
+    if not said.grid:
         raise typer.BadParameter("give at least one --grid, such as --grid guidance_scale=1,3,5")
     check_code()
-    run = {name: params.pop(name) for name in ("dry_run", "log_interval", "json")}
-    params["evaluate"] = score or params["evaluate"]
-    perform(job_of(**params), run["log_interval"], dry_run=run["dry_run"], as_json=run["json"])
+    job = job_of(said)
+    perform(job, params["log_interval"], dry_run=params["dry_run"], as_json=params["json"])

@@ -13,8 +13,8 @@ import typer
 from tests.job_server import JobServer, running_job_server
 from videogen.storage import LocalStorage
 from videogen_pipelines.cli.app import run
-from videogen_pipelines.cli.generate import check_code
-from videogen_pipelines.cli.submit import parse
+from videogen_pipelines.cli.forwarded_options import ForwardedOptions
+from videogen_pipelines.cli.shipped_code import check_code
 from videogen_pipelines.config import load_run_config
 
 
@@ -24,7 +24,7 @@ def test_options_mean_the_same_on_a_machine_without_these_files(tmp_path: Path):
         "schema: 1\noutput:\n  codec: hevc\ncluster:\n  gang: {seq_degree: 1}\n"
         "sampling:\n  guidance_interval: [0.1, 0.9]\n"
     )
-    wanted = parse(
+    wanted = ForwardedOptions.parse(
         [
             *("rows.jsonl", "-o", "s3://b/run", "-c", str(config), "--gangs", "3", "--limit", "7"),
             *("--map", "prompt=caption", "--map", "id=name", "--bad-rows", "skip"),
@@ -36,7 +36,7 @@ def test_options_mean_the_same_on_a_machine_without_these_files(tmp_path: Path):
     assert str(config) not in said
     assert said[said.index("--model") + 1] == str(tmp_path.resolve())
 
-    again = parse(said).params
+    again = ForwardedOptions.parse(said).params
     assert (again["manifest"], again["gangs"], again["limit"]) == (said[0], 3, 7)
     assert list(again["column_map"]) == ["prompt=caption", "id=name"]
     settings = load_run_config(None, list(again["overrides"]))
@@ -47,21 +47,25 @@ def test_options_mean_the_same_on_a_machine_without_these_files(tmp_path: Path):
 
 
 def test_prompts_go_as_they_are():
-    wanted = parse(["--prompt", "it's; $HOME", "-p", "two", "--seed", "0", "--out", "o"])
+    wanted = ForwardedOptions.parse(
+        ["--prompt", "it's; $HOME", "-p", "two", "--seed", "0", "--out", "o"]
+    )
     said = wanted.arguments(None, "/o")
     assert said[:8] == ["--out", "/o", "--prompt", "it's; $HOME", "--prompt", "two", "--seed", "0"]
 
 
 def test_pictures_are_named_as_the_cluster_sees_them():
-    wanted = parse(["-p", "a cat", "--image", "cat.png", "--duration", "3", "--loop", "--out", "o"])
+    wanted = ForwardedOptions.parse(
+        ["-p", "a cat", "--image", "cat.png", "--duration", "3", "--loop", "--out", "o"]
+    )
     said = wanted.arguments(None, "/o", {"image": "s3://b/run/inputs/ab.png"})
-    again = parse(said).params
+    again = ForwardedOptions.parse(said).params
     assert again["image"] == "s3://b/run/inputs/ab.png"
     assert (again["duration"], again["loop"]) == (3.0, True)
 
 
 def test_what_was_not_said_is_left_to_the_cluster():
-    assert parse(["rows.jsonl", "--out", "o"]).arguments("m", "o") == [
+    assert ForwardedOptions.parse(["rows.jsonl", "--out", "o"]).arguments("m", "o") == [
         *("m", "--out", "o", "--set", 'cluster.address="auto"')
     ]
 
@@ -84,7 +88,7 @@ def test_wrong_options_are_named_here(arguments: list[str], capsys: pytest.Captu
 
 def test_bad_usage_is_an_error_of_the_command_line():
     with pytest.raises(typer.BadParameter):
-        parse(["rows.jsonl", "--dry-run"])
+        ForwardedOptions.parse(["rows.jsonl", "--dry-run"])
 
 
 def test_a_cluster_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
