@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from videogen.errors import ConfigError
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
+
+
+def check_counts(section: Any, *names: str) -> None:
+    """Raise `ConfigError` where one of these fields is below 1."""
+    for name in names:
+        if (value := getattr(section, name)) < 1:
+            raise ConfigError(f"{name}: got {value}, expected 1 or more.")
+
+
+def check_clips(vae: VAEConfig, num_frames: int, size: int = 0) -> None:
+    """Raise `ConfigError` where clips do not fill whole latents."""
+    if num_frames < 1 or (num_frames - 1) % vae.time_factor:
+        raise ConfigError(
+            f"num_frames: got {num_frames}, expected {vae.time_factor}n+1 (5, 9, 13, …), because "
+            f"the VAE compresses time by {vae.time_factor}."
+        )
+    if size % vae.space_factor:
+        raise ConfigError(
+            f"size: got {size}, expected a multiple of {vae.space_factor} px, because the VAE "
+            f"compresses space by {vae.space_factor}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +48,14 @@ class ScheduleConfig:
     """Where to train: cpu or cuda[:n]. Random numbers are drawn on the CPU either way."""
     log_every: int = 20
     checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        counts = "num_steps", "batch_size", "num_threads", "log_every", "checkpoint_every"
+        check_counts(self, *counts)
+        if self.seed < 0:
+            raise ConfigError(f"seed: got {self.seed}, expected 0 or more.")
+        if not 0 <= self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate: got {self.learning_rate}, expected 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +94,10 @@ class VAETrainConfig:
     """For the convolution kernels, with Muon; 0 leaves them to AdamW."""
     autocast: bool = False
     """Convolutions in bfloat16: faster where the CPU has instructions for it."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, "accumulate", "size", "validation_clips")
+        check_clips(self.vae, self.num_frames, self.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +161,9 @@ class DiTTrainConfig:
     sampling: dict[str, Any] = field(default_factory=dict)
     """Written into the model folder as its recommended sampling."""
 
+    def __post_init__(self) -> None:
+        check_counts(self, "accumulate", "size")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig:
@@ -156,3 +194,8 @@ class FineTuneConfig:
     logit_std: float = 1.0
     autocast: bool = False
     """Matrix products in bfloat16."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, "accumulate")
+        if self.lora_rank < 0:
+            raise ConfigError(f"lora_rank: got {self.lora_rank}, expected 0 or more.")

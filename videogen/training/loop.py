@@ -6,6 +6,7 @@ batch among workers, accumulates, averages, logs, and goes on from checkpoints.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from videogen.errors import NonFiniteError
 from videogen.training.finetune_state import load_state, save_state
 from videogen.training.learner import Learner
 from videogen.training.measured import LOSS, LogValue, Measured
@@ -91,6 +93,7 @@ def train(
 
     Raises:
         WeightsError: the checkpoint is of another configuration.
+        NonFiniteError: a loss or a gradient is not finite; nothing is written of that step.
     """
     learner, schedule = stage.learner, stage.learner.schedule
     torch.set_num_threads(schedule.num_threads)
@@ -139,12 +142,23 @@ def _step(stage: Stage, world: World, step: int) -> Measured:
     if world.size > 1:
         measured.reduce()
     norm = nn.utils.clip_grad_norm_(learner.parameters, schedule.gradient_clip)
+    full = getattr(norm, "full_tensor", None)
+    measured.gradient_norm = float(norm if full is None else full())
+    _check_finite(measured, step)
     for optimizer in learner.optimizers:
         optimizer.step()
     learner.averages.update(learner.module, step)
-    full = getattr(norm, "full_tensor", None)
-    measured.gradient_norm = float(norm if full is None else full())
     return measured
+
+
+def _check_finite(measured: Measured, step: int) -> None:
+    """Stop before weights and averages are lost: what is not finite spreads to all of them."""
+    if not math.isfinite(measured.loss) or not math.isfinite(measured.gradient_norm):
+        raise NonFiniteError(
+            f"step {step + 1}: got a loss of {measured.loss:g} and gradients of norm "
+            f"{measured.gradient_norm:g}, expected numbers. The last checkpoint is whole. Fix: "
+            "lower the learning rates, or leave out autocast."
+        )
 
 
 def shares(count: int, world: World, accumulate: int) -> list[tuple[range, float]]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from videogen.errors import WeightsError
+from videogen.errors import ConfigError, NonFiniteError, WeightsError
 from videogen.models.config import VAEConfig
 from videogen.models.weights import load_vae
 from videogen.training.config import ScheduleConfig, VAETrainConfig
@@ -86,3 +86,32 @@ def test_parts_of_a_batch_add_up_to_the_whole(tmp_path: Path) -> None:
     train_vae(anchored, tmp_path / "whole", stop_at=4)
     train_vae(replace(anchored, accumulate=2), tmp_path / "parts", stop_at=4)
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+
+
+def test_a_run_that_diverges_stops_before_it_writes(tmp_path: Path) -> None:
+    schedule = replace(CONFIG.schedule, learning_rate=1e30, warmup_steps=1, checkpoint_every=1)
+    with pytest.raises(NonFiniteError, match=r"step [2-4]: got a loss of .*lower the learning"):
+        train_vae(replace(CONFIG, schedule=schedule), tmp_path)
+    kept = load_file(tmp_path / "checkpoint.safetensors")
+    assert all(bool(value.isfinite().all()) for value in kept.values())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"num_frames": 4}, r"num_frames: got 4, expected 4n\+1"),
+        ({"size": 36}, "size: got 36, expected a multiple of 8"),
+        ({"accumulate": 0}, "accumulate: got 0, expected 1 or more"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changed: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        replace(CONFIG, **changed)
+
+
+@pytest.mark.parametrize("name", ["num_steps", "log_every", "checkpoint_every", "num_threads"])
+def test_a_schedule_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: got 0, expected 1 or more"):
+        replace(CONFIG.schedule, **{name: 0})
+    with pytest.raises(ConfigError, match="seed: got -1"):
+        replace(CONFIG.schedule, seed=-1)
