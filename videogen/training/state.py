@@ -31,8 +31,11 @@ class TrainingLog:
         self.path = folder / LOG_FILE
         if first_step is not None and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["step"] <= first_step]
-            self.path.write_text("".join(kept), encoding="utf-8")
+            whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last short
+            kept = [line for line in whole if json.loads(line)["step"] <= first_step]
+            partial = self.path.with_suffix(".partial")
+            partial.write_text("".join(kept), encoding="utf-8")
+            partial.replace(self.path)
         self.started = time.monotonic()
 
     def write(self, **values: float | int | str | list[float | None]) -> None:

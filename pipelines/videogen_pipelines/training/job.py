@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen.config import load_dataclass, to_plain
+from videogen.errors import ConfigError
 from videogen.models.protocol import VideoModel
 from videogen.storage import open_storage
 from videogen.storage.temporary import temporary_folder
@@ -116,6 +117,7 @@ def train_as_worker(said: dict[str, Any]) -> None:
 
 def _train(job: TrainingJob, report: Report) -> None:
     stage = STAGES[job.stage]
+    _check_device(job.config.schedule.device)
     with temporary_folder() as fetched, run_folder(job.out, stage.kept) as folder:
         config = with_local(job.config, stage.places, fetched)
         uploads = Uploads(job.out, folder)
@@ -129,3 +131,17 @@ def _train(job: TrainingJob, report: Report) -> None:
 
         hooks = Hooks(on_step, on_save, lambda step: uploads.store())
         stage.train(config, folder, hooks)
+
+
+def _check_device(name: str) -> None:
+    """Raise `ConfigError` where torch has no such device on this machine."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"schedule.device: got '{name}', expected cpu or cuda[:n].") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"schedule.device: got '{name}', but torch finds no CUDA device. Fix: use cpu."
+        )

@@ -32,6 +32,29 @@ def test_trains_a_vae_into_a_folder(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert vae.config.latent_channels == 4
 
 
+def test_a_log_that_was_cut_short_is_gone_on_with(tmp_path: Path) -> None:
+    config, log = tmp_path / "vae.yaml", tmp_path / "out" / "log.jsonl"
+    config.write_text(TINY_VAE)
+    command = ["train", "vae", str(config), "--out", str(tmp_path / "out"), "--json"]
+    assert run([*command, "--set", "schedule.num_steps=1"]) == 0
+    with log.open("a") as file:
+        file.write('{"elapsed_s": 0.2, "st')
+    assert run([*command, "--set", "schedule.num_steps=2"]) == 0
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    config = tmp_path / "vae.yaml"
+    config.write_text(TINY_VAE)
+    command = ["train", "vae", str(config), "--out", str(tmp_path / "out")]
+    assert run([*command, "--set", f"schedule.device={device}"]) == 2
+    assert f"error: schedule.device: got '{device}'" in capsys.readouterr().err
+
+
 def test_a_wrong_field_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "vae.yaml"
     config.write_text(TINY_VAE.replace("num_steps", "steps"))
