@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from videogen.config import load_dataclass, parse_yaml, shown
 from videogen.errors import ConfigError, WeightsError
 from videogen.foreign.address import is_foreign
-from videogen.models.digests import cache_folder
 from videogen.models.protocol import MakesWholeClips
 from videogen.models.published import INDEX, AnySpec, is_published, read_published_spec
 from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
 from videogen.storage import MissingKeyError, Storage, is_remote, open_storage
-from videogen.storage.failures import storage_errors
 from videogen.storage.lock import waiting_lock
+from videogen_pipelines.fetched_folder import appearing, cached_models
 
 if TYPE_CHECKING:
     from videogen.foreign.spec import ForeignSpec
@@ -39,7 +37,9 @@ def read_any_spec(name: str, decoder: str | None = None) -> AnySpec | ForeignSpe
 
 
 def read_model_spec(name: str, decoder: str | None = None) -> AnySpec:
-    """The description of a model, wherever it is; no weights are fetched.
+    """The description of a model, wherever it is.
+
+    Weights are fetched of published models alone, whose digest is known from nothing else.
 
     Args:
         name: a preset's name, a folder, or an `s3://` address of a folder.
@@ -50,7 +50,8 @@ def read_model_spec(name: str, decoder: str | None = None) -> AnySpec:
         ConfigError: its description is wrong, or it has no choice of decoders.
         StorageError: the object store refuses or fails.
     """
-    if not is_remote(name) and is_published(folder := Path(name).expanduser()):
+    folder = _published_folder(name)
+    if folder is not None:
         return read_published_spec(folder, decoder)
     if decoder is not None:
         raise ConfigError(
@@ -60,6 +61,16 @@ def read_model_spec(name: str, decoder: str | None = None) -> AnySpec:
     if not is_remote(name):
         return read_spec(resolve_model(name))
     return _parse(name, _description(open_storage(name), name))
+
+
+def _published_folder(name: str) -> Path | None:
+    """The folder on this machine of a published model, fetched if need be; None of others."""
+    if not is_remote(name):
+        folder = Path(name).expanduser()
+        return folder if is_published(folder) else None
+    from videogen_pipelines.published_cache import is_published_at, published_folder
+
+    return published_folder(name) if is_published_at(open_storage(name)) else None
 
 
 def check_model_files(spec: AnySpec | ForeignSpec) -> None:
@@ -84,7 +95,8 @@ def local_model(name: str) -> str | Path:
     """What loads the model on this machine: `name` itself, or the folder it was fetched into.
 
     However many ranks ask at once, one fetches and the others wait. A folder appears whole, under
-    the sha256 of its description, which holds the sha256 of every weight file.
+    the sha256 of its description, which holds the sha256 of every weight file; for published
+    models see `videogen_pipelines.published_cache`.
 
     Raises:
         WeightsError: there is no such model, or a file of it is not the one described.
@@ -92,12 +104,14 @@ def local_model(name: str) -> str | Path:
     """
     if not is_remote(name):
         return name
+    published = _published_folder(name)
+    if published is not None:
+        return published
     storage = open_storage(name)
     description = _description(storage, name)
     spec = _parse(name, description)
-    models = cache_folder() / "models"
-    folder = models / hashlib.sha256(description).hexdigest()
-    with waiting_lock(models / f"{folder.name}.lock"):
+    folder = cached_models() / hashlib.sha256(description).hexdigest()
+    with waiting_lock(folder.with_name(f"{folder.name}.lock")):
         if not _is_whole(folder, spec):
             _fetch(storage, spec, description, folder)
     return folder
@@ -108,9 +122,8 @@ def _description(storage: Storage, name: str) -> bytes:
         return storage.read(SPEC_FILE)
     except MissingKeyError as error:
         raise WeightsError(
-            f"model: got '{name}', expected the address of a folder with {SPEC_FILE} and "
-            f"safetensors weights. Fix: check the address; a folder with {INDEX} has to be on a "
-            "disk that all nodes see."
+            f"model: got '{name}', expected the address of a folder with {SPEC_FILE} or {INDEX}, "
+            "and safetensors weights. Fix: check the address."
         ) from error
 
 
@@ -145,21 +158,12 @@ def _is_whole(folder: Path, spec: ModelSpec) -> bool:
 
 
 def _fetch(storage: Storage, spec: ModelSpec, description: bytes, folder: Path) -> None:
-    """Fetch into a folder beside it, check, and give it its name; called under the lock."""
-    temporary = folder.with_name(f"{folder.name}.part")
+    """Fetch and check; called under the lock."""
     logger.info("fetching model %s from %s", spec.name, storage.uri)
-    with storage_errors("fetching a model into", folder):
-        shutil.rmtree(temporary, ignore_errors=True)  # of a process that died on the way
-        temporary.mkdir(parents=True)
-        try:
-            _download(storage, spec, temporary)
-            _check(storage, spec, temporary)
-            (temporary / SPEC_FILE).write_bytes(description)
-            shutil.rmtree(folder, ignore_errors=True)  # what somebody removed files from
-            temporary.rename(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with appearing(folder) as temporary:
+        _download(storage, spec, temporary)
+        _check(storage, spec, temporary)
+        (temporary / SPEC_FILE).write_bytes(description)
 
 
 def _download(storage: Storage, spec: ModelSpec, folder: Path) -> None:

@@ -138,7 +138,9 @@ def find_model(name: str, decoder: str | None = None) -> tuple[AnySpec, str | No
         check_model_files(published)
         return published, name
     if is_remote(name):
-        return read_model_spec(name), None
+        stored = read_model_spec(name, decoder)
+        check_model_files(stored)
+        return stored, None
     try:
         folder = resolve_model(name)
     except WeightsError as error:

@@ -13,7 +13,8 @@ from typing import Any
 CACHE_VARIABLE = "VIDEOGEN_CACHE"
 REMEMBERED_BYTES = 2**26
 """Files from this size on are remembered; smaller ones are read again in no time."""
-_WANTED = {".safetensors", ".json", ".model", ".txt"}
+MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".model", ".txt"})
+"""Of weights, vocabularies and configurations: the files that a published model is made of."""
 _THREADS = 4
 
 
@@ -46,7 +47,7 @@ def file_digests(root: Path) -> dict[str, str]:
 def _files_of(root: Path) -> Iterator[Path]:
     for path in root.rglob("*"):
         is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.suffix in _WANTED and not is_hidden and path.is_file():
+        if path.suffix in MODEL_SUFFIXES and not is_hidden and path.is_file():
             yield path
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from videogen.errors import StorageError
 from videogen.storage.base import Lock, MissingKeyError, check_key, check_prefix
@@ -25,6 +25,13 @@ from videogen.storage.s3.requests import Requests
 from videogen.storage.s3.writes import WRITE_ID, create, replace
 
 logger = logging.getLogger(__name__)
+
+
+class Stored(NamedTuple):
+    """An object as its store lists it; the ETag changes with what it holds."""
+
+    size: int
+    etag: str
 
 
 class S3Storage:
@@ -130,11 +137,12 @@ class S3Storage:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key that starts with `prefix`, sorted; hides parts that start with a dot."""
-        skipped = len(self._folder)
-        for entry in self._entries(self._folder + check_prefix(prefix)):
-            key = entry["Key"][skipped:]
-            if not (key.endswith("/") or key.startswith(".") or "/." in key):
-                yield key
+        for key, _ in self._visible(prefix):
+            yield key
+
+    def stored(self, prefix: str = "") -> dict[str, Stored]:
+        """What the store says of every key that `list` names."""
+        return {key: Stored(e["Size"], e["ETag"]) for key, e in self._visible(prefix)}
 
     def delete(self, key: str) -> None:
         self._requests.send("delete_object", self._name(key), "deleting")
@@ -178,6 +186,13 @@ class S3Storage:
 
     def _head(self, key: str) -> dict[str, Any]:
         return self._requests.send("head_object", self._name(key), "looking for")
+
+    def _visible(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        skipped = len(self._folder)
+        for entry in self._entries(self._folder + check_prefix(prefix)):
+            key = entry["Key"][skipped:]
+            if not (key.endswith("/") or key.startswith(".") or "/." in key):
+                yield key, entry
 
     def _entries(self, prefix: str) -> Iterator[dict[str, Any]]:
         parameters: dict[str, Any] = {"Prefix": prefix}
