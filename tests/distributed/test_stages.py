@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from videogen.training.config import (
     VAETrainConfig,
 )
 from videogen.training.contrastive_config import ContrastiveTrainConfig
+from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
 
 SCHEDULE = ScheduleConfig(
     num_steps=6, batch_size=5, learning_rate=1e-3, warmup_steps=2, log_every=1, num_threads=1
@@ -83,13 +85,33 @@ def contrastive_config(tiny_model: Path, folder: Path) -> ContrastiveTrainConfig
     )
 
 
+def distill_config(tiny_model: Path, folder: Path) -> DistillConfig:
+    del folder
+    pool = TrajectoryPoolConfig(
+        num_frames=9, goes_on=0.7, initial=7, capacity=9, fresh_per_step=2, share=0.5
+    )
+    return DistillConfig(
+        schedule=SCHEDULE,
+        model=str(tiny_model),
+        accumulate=2,
+        num_inference_steps=2,
+        teacher_steps=4,
+        lora_rank=4,
+        teacher_batch=3,
+        autocast=False,
+        pools=(pool, replace(pool, num_frames=5)),
+    )
+
+
 def log_of(folder: Path, key: str) -> list[float]:
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [row[key] for row in rows if key in row]
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("make", [vae_config, dit_config, fsdp_config, contrastive_config])
+@pytest.mark.parametrize(
+    "make", [vae_config, dit_config, fsdp_config, contrastive_config, distill_config]
+)
 def test_two_workers_train_what_one_does(
     ranks: RankPool, tiny_model: Path, tmp_path: Path, make: object
 ) -> None:

@@ -10,6 +10,8 @@ from tests.distributed.pool import Rank
 from videogen.training.config import DiTTrainConfig, FineTuneConfig, VAETrainConfig
 from videogen.training.contrastive_config import ContrastiveTrainConfig
 from videogen.training.contrastive_loop import train_contrastive
+from videogen.training.distill import distill
+from videogen.training.distill_config import DistillConfig
 from videogen.training.dit_loop import train_dit
 from videogen.training.finetune import finetune
 from videogen.training.vae_loop import train_vae
@@ -25,7 +27,7 @@ def train(rank: Rank, config: FineTuneConfig, folder: Path, stop_at: int | None 
 
 def train_stage(
     rank: Rank,
-    config: VAETrainConfig | DiTTrainConfig | ContrastiveTrainConfig,
+    config: VAETrainConfig | DiTTrainConfig | ContrastiveTrainConfig | DistillConfig,
     folder: Path,
     stop_at: int | None = None,
 ) -> None:
@@ -35,5 +37,7 @@ def train_stage(
             train_vae(config, mine, world, stop_at)
         elif isinstance(config, ContrastiveTrainConfig):
             train_contrastive(config, mine, world, stop_at)
+        elif isinstance(config, DistillConfig):
+            distill(config, mine, world, stop_at)
         else:
             train_dit(config, mine, world, stop_at)

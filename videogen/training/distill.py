@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videogen.errors import ConfigError
 from videogen.training.denoising import attention
 from videogen.training.distill_config import DistillConfig
 from videogen.training.distill_model import Student, make_student, save_student
@@ -39,23 +38,19 @@ def distill(
     """Distil, or go on with it, in `folder`; `folder/model` is the teacher with the adapter.
 
     Args:
+        folder: of this worker; those of all workers hold the same checkpoint, or none.
         world: None is that of the default process group.
         stop_at: leave after this step with a checkpoint; the schedule stays that of the config.
         hooks: `on_save` is given the averaged `Model`.
 
     Raises:
         WeightsError: there is no such teacher, or a checkpoint is of another configuration.
-        ConfigError: the teacher is no rectified flow, or there is more than one worker.
+        ConfigError: the teacher is no rectified flow, or there are too many workers.
     """
     world = world or World.of_process_group()
-    if world.size > 1:
-        raise ConfigError(
-            f"workers: got {world.size}, expected 1, because windows go on from clips that one "
-            "worker keeps. Fix: leave --workers out; a distillation takes minutes."
-        )
     torch.set_num_threads(config.schedule.num_threads)
     folder.mkdir(parents=True, exist_ok=True)
-    stage = Distillation(config)
+    stage = Distillation(config, world)
     for pool in stage.pools:
         pool.restore(folder)
         pool.fill(folder)
@@ -65,11 +60,11 @@ def distill(
 class Distillation:
     """The stage: parts of a teacher's ways, drawn from pools of clips that it made."""
 
-    def __init__(self, config: DistillConfig) -> None:
+    def __init__(self, config: DistillConfig, world: World) -> None:
         self.config = config
-        self.student: Student = make_student(config)
+        self.student: Student = make_student(config, world)
         self.pools = [
-            TrajectoryPool(pool, config, self.student.teacher, number)
+            TrajectoryPool(pool, config, self.student.teacher, number, world)
             for number, pool in enumerate(config.pools)
         ]
         self._num_draws = [0] * len(self.pools)
@@ -88,19 +83,22 @@ class Distillation:
     def losses(self, drawn: Segments, places: range) -> dict[str, Tensor]:
         part = drawn.part(slice(places.start, places.stop))
         losses = self._squared_errors(part)
-        by_segment = torch.zeros(2, self.config.num_inference_steps, dtype=torch.float64)
-        by_segment[0].index_add_(0, part.index, losses.detach().cpu().double())
-        by_segment[1].index_add_(0, part.index, torch.ones(len(part), dtype=torch.float64))
+        errors = losses.detach().double()
+        by_segment = errors.new_zeros(2, self.config.num_inference_steps)
+        for row, values in enumerate((errors, torch.ones_like(errors))):
+            by_segment[row].index_add_(0, part.index.to(errors.device), values)
         return {LOSS: losses.sum() / len(drawn), BY_SEGMENT: by_segment}
 
     def computing(self) -> AbstractContextManager[object]:
         return attention(self.learner.device)
 
     def save(self, folder: Path | None) -> Saved | None:
-        assert folder is not None, "there is one worker"
+        model = save_student(self.student, self.config, folder)
+        if folder is None:
+            return None
         for pool in self.pools:
             pool.save(folder)
-        return Saved(save_student(self.student, self.config, folder))
+        return Saved(model)
 
     def _squared_errors(self, part: Segments) -> Tensor:
         """Of the velocity that leads from start to end at once, `b`.

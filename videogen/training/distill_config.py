@@ -31,6 +31,9 @@ class DistillConfig:
 
     schema: Literal[1] = 1
     schedule: ScheduleConfig
+    """`batch_size` is that of all workers together, for the shortest pool."""
+    accumulate: int = 1
+    """Parts that each worker's share of a batch is taken in, one after the other."""
     model: str = "default"
     """The teacher: "default" or a model folder, sampled as it recommends for itself."""
     name: str = "default-fast"

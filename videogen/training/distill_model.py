@@ -14,8 +14,9 @@ from videogen.training.denoising import Conditioned
 from videogen.training.distill_config import DistillConfig
 from videogen.training.distill_teacher import Teacher
 from videogen.training.finetune_state import Averages, averaged
-from videogen.training.learner import Learner, transformer_optimizers
+from videogen.training.learner import Learner, share, transformer_optimizers
 from videogen.training.lora import add_lora, save_lora
+from videogen.training.world import World
 
 MODEL_FOLDER = "model"
 
@@ -28,33 +29,38 @@ class Student:
     learner: Learner
 
 
-def make_student(config: DistillConfig) -> Student:
+def make_student(config: DistillConfig, world: World) -> Student:
     """Read the teacher, and put an adapter that changes nothing yet beside a copy of it.
+
+    It is the same on every worker.
 
     Raises:
         WeightsError: there is no such teacher.
-        ConfigError: it is no rectified flow.
+        ConfigError: it is no rectified flow, or there are more workers than samples in a batch.
     """
     schedule = config.schedule
     model = load_model(config.model, schedule.device)
     dit = copy.deepcopy(model.dit)
     add_lora(dit, config.lora_rank, schedule.seed)
     module = Conditioned(dit, model.text, trains_text=False)
+    forward = share(module, schedule, world)
     optimizers, rates = transformer_optimizers(module, schedule)
     averages = Averages(module, schedule.ema_decay)
-    learner = Learner(module, module, averages, optimizers, rates, schedule)
+    learner = Learner(module, forward, averages, optimizers, rates, schedule, config.accumulate)
     return Student(Teacher.of(config, model), learner)
 
 
-def save_student(student: Student, config: DistillConfig, folder: Path) -> Model:
-    """Write the averaged adapter, in float16, and what it belongs to.
+def save_student(student: Student, config: DistillConfig, folder: Path | None) -> Model | None:
+    """Write the averaged adapter, in float16, and what it belongs to; every worker takes part.
 
     Returns:
-        The teacher with that adapter.
+        The teacher with that adapter; None where there is no folder.
     """
+    tensors = averaged(student.learner.averages, "dit.")
+    if folder is None:
+        return None
     result, base = folder / MODEL_FOLDER, student.teacher.model
     result.mkdir(parents=True, exist_ok=True)
-    tensors = averaged(student.learner.averages, "dit.")
     save_lora({name: tensor.half() for name, tensor in tensors.items()}, result / LORA_FILE)
     sampling = {
         "num_inference_steps": config.num_inference_steps,

@@ -14,8 +14,10 @@ from videogen.training.clips import numbered_scene
 from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
 from videogen.training.distill_teacher import Start, Teacher
 from videogen.training.draws import generator_of
+from videogen.training.exchange import gathered, of_first
 from videogen.training.prompts import training_prompt
 from videogen.training.windows import AHEAD
+from videogen.training.world import World
 
 ROUNDING = 1e-6
 MAX_KNOWN = 4
@@ -57,10 +59,20 @@ class TrajectoryPool:
     """A ring of what a teacher made; prompt `i` of a seed is always the same."""
 
     def __init__(
-        self, pool: TrajectoryPoolConfig, config: DistillConfig, teacher: Teacher, number: int
+        self,
+        pool: TrajectoryPoolConfig,
+        config: DistillConfig,
+        teacher: Teacher,
+        number: int,
+        world: World,
     ) -> None:
-        """Make an empty pool; `number` is its place among the pools of the configuration."""
-        self.config = pool
+        """Make an empty pool.
+
+        Args:
+            number: its place among the pools of the configuration.
+            world: each worker makes its part of the clips and is sent the rest.
+        """
+        self.config, self._world = pool, world
         self._whole, self._teacher, self._number = config, teacher, number
         self._tensors: dict[str, Tensor] = {}
         self._next = 0
@@ -73,10 +85,11 @@ class TrajectoryPool:
         return self._teacher.model.spec.vae.latent_frames(self.config.num_frames)
 
     def fill(self, folder: Path) -> None:
-        """Make clips until the pool holds its initial number; each batch is saved at once."""
+        """Make clips until the pool holds its initial number; the first worker saves each batch."""
         while self._next < self.config.initial:
             self._make(min(self._whole.teacher_batch, self.config.initial - self._next))
-            self.save(folder)
+            if self._world.is_first:
+                self.save(folder)
 
     def hold(self, num_draws: int) -> None:
         """Make what a pool that was drawn from so often holds; the oldest clips make room."""
@@ -110,14 +123,14 @@ class TrajectoryPool:
         partial.replace(path)
 
     def restore(self, folder: Path) -> None:
-        """Read what `save` wrote, if it is there."""
+        """Read what `save` wrote, if it is there; the first worker's file counts for all."""
         path = self._path(folder)
-        if not path.exists():
-            return
-        saved = load_file(path)
-        following = int(saved.pop("next"))
-        self._keep(saved)
-        self._next = following
+        saved = load_file(path) if self._world.is_first and path.exists() else {}
+        saved = of_first(saved, self._world, self._teacher.device)
+        if saved:
+            following = int(saved.pop("next"))
+            self._keep(saved)
+            self._next = following
 
     def _path(self, folder: Path) -> Path:
         return folder / f"trajectories-{self._number}.safetensors"
@@ -132,7 +145,11 @@ class TrajectoryPool:
         drawn = generator_of(self._whole.schedule.seed, self._number, self._next)
         numbers = torch.arange(self._next, self._next + count)
         start = self._start(numbers, drawn)
-        states = self._teacher.walk(start, drawn)
+        noise = torch.randn(start.known.shape, generator=drawn)
+        part = self._world.part(count)
+        walked = part if part.stop > part.start else slice(1)  # one, of which nothing is kept
+        mine = self._teacher.walk(start.part(walked), noise[walked])[: part.stop - part.start]
+        states = gathered(mine, count, self._world, self._teacher.device)
         self._keep({"states": states, "is_known": start.is_known, "prompts": numbers})
         self._next += count
 

@@ -41,6 +41,10 @@ class Start:
     is_known: Tensor
     guidance: Tensor
 
+    def part(self, places: slice) -> Start:
+        """Some of them."""
+        return Start(**{name: values[places] for name, values in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -91,18 +95,17 @@ class Teacher:
         return next(self.model.dit.parameters()).device
 
     @torch.inference_mode()
-    def walk(self, start: Start, generator: torch.Generator) -> Tensor:
+    def walk(self, start: Start, noise: Tensor) -> Tensor:
         """Euler steps from noise (Karras et al. 2206.00364, algorithm 1), all windows at once.
 
         Args:
-            generator: of the noise, on the CPU.
+            noise: standard normal, `b c t h w`.
 
         Returns:
             float16 states at `stops`, `b k c t h w`; known frames are lightly noised in all.
         """
         device, given = self.device, start.is_known[:, None, :, None, None].to(self.device)
-        noise = torch.randn(start.known.shape, generator=generator).to(device)
-        known = start.known.to(device)
+        noise, known = noise.to(device), start.known.to(device)
         x = torch.where(given, add_noise(FLOW, known, noise, self._context_sigma()), noise)
         texts = [self.model.text.encode(p) for p in (start.prompts, [""] * len(x))]
         scales = start.guidance.to(x)[:, None, None, None, None]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from videogen.shapes.motion import StartsOver
 from videogen.shapes.scene import Scene
 from videogen.training.clips import numbered_scene, render_batch, render_round
 from videogen.training.config import LatentPoolConfig
+from videogen.training.exchange import gathered, of_first
 from videogen.training.windows import AHEAD, Batch, glide, windows
 from videogen.training.world import World
 
@@ -131,27 +131,12 @@ class LatentPool:
         path = self._path(folder)
         saved = load_file(path) if self._world.is_first and path.exists() else {}
         saved = saved if INDICES in saved else {}  # or written before it said which scenes
-        saved = self._shared(saved) if self._world.size > 1 else saved
+        saved = of_first(saved, self._world, self._device)
         for index, latents in zip(saved.get(INDICES, ()), saved.get("latents", ()), strict=True):
             self._keep(int(index), latents.clone())
 
     def _held(self) -> list[_Clip]:
         return [self._slots[slot] for slot in range(len(self))]
-
-    def _shared(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the first worker read, on all of them."""
-        latents = saved.get("latents", torch.empty(0, *self._latent_size, dtype=torch.float16))
-        count = int(_broadcast(torch.tensor([len(latents)]), self._device))
-        if self._world.is_first:
-            whole = {INDICES: saved.get(INDICES, torch.empty(0)), "latents": latents}
-        else:
-            whole = {
-                INDICES: torch.empty(count, dtype=torch.int64),
-                "latents": torch.empty(count, *self._latent_size, dtype=torch.float16),
-            }
-        if not count:
-            return {}
-        return {name: _broadcast(tensor, self._device) for name, tensor in whole.items()}
 
     @property
     def _latent_size(self) -> tuple[int, int, int, int]:
@@ -188,8 +173,12 @@ class LatentPool:
         return int(rng.integers(shortest, MAX_ROUND_LATENTS))
 
     def _encode(self, indices: range, wanted: set[int]) -> None:
-        mine = indices[self._world.part(len(indices))]
-        for index, latents in zip(indices, self._gathered(mine, len(indices)), strict=True):
+        mine, count = indices[self._world.part(len(indices))], len(indices)
+        nothing = torch.empty(0, *self._latent_size, dtype=torch.float16)
+        encoded = gathered(
+            self._encoded(mine) if mine else nothing, count, self._world, self._device
+        )
+        for index, latents in zip(indices, encoded, strict=True):
             if index in wanted:
                 self._keep(index, latents.clone())
 
@@ -200,28 +189,7 @@ class LatentPool:
             encoded = self._vae.encode(frames)
         return normalise_latents(encoded.float(), self._statistics).half().cpu()
 
-    def _gathered(self, mine: Sequence[int], count: int) -> Tensor:
-        """Latents of `count` scenes, of which these are this worker's."""
-        if self._world.size == 1:
-            return self._encoded(mine)
-        longest = -(-count // self._world.size)
-        share = torch.zeros(longest, *self._latent_size, dtype=torch.float16)
-        if mine:
-            share[: len(mine)] = self._encoded(mine)
-        shares = [torch.empty_like(share, device=self._device) for _ in range(self._world.size)]
-        dist.all_gather(shares, share.to(self._device))
-        parts = [World(rank, self._world.size).part(count) for rank in range(self._world.size)]
-        return torch.cat(
-            [part[: at.stop - at.start].cpu() for part, at in zip(shares, parts, strict=True)]
-        )
-
     def _keep(self, index: int, latents: Tensor) -> None:
         scene = self._scene(index)
         clip = _Clip(index, scene, self._weight(scene), latents)
         self._slots[index % self.config.capacity] = clip
-
-
-def _broadcast(tensor: Tensor, device: torch.device) -> Tensor:
-    sent = tensor.to(device)
-    dist.broadcast(sent, 0)
-    return sent.cpu()

@@ -79,6 +79,9 @@ def dit(
 def distill(
     config: Config,
     out: Output,
+    workers: Workers = None,
+    address: Address = None,
+    max_failures: MaxFailures = 8,
     validation_prompt: Prompts = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -87,7 +90,7 @@ def distill(
 
     Example: videogen train distill configs/train/distill.yaml --out runs/fast
     """
-    engine = _Engine(workers=None, address=None, max_failures=0, as_json=as_json)
+    engine = _Engine(workers, address, max_failures, as_json)
     _run("distill", config, out, overrides or [], engine, validation_prompt or [])
 
 

@@ -156,8 +156,8 @@ def test_the_teacher_keeps_the_states_of_its_own_sampler(config, base):
     noise = wanted.new_zeros(1, *wanted.shape)
     new = torch.zeros(1, wanted.shape[1], dtype=torch.bool)
     start = Start(["red circle"], noise, new, torch.tensor([3.0]))
-    states = teacher.walk(start, generator_of(0))
     initial = torch.randn(noise.shape, generator=generator_of(0))
+    states = teacher.walk(start, initial)
     sampler = LatentSampler(model, request, torch.device("cpu"), pipe.halves)
     solved = sampler.solve(sampler.denoiser(0, 2), 0, 2, initial=initial)
     assert torch.allclose(states[:, 0].float(), initial, atol=2e-3)
@@ -165,7 +165,7 @@ def test_the_teacher_keeps_the_states_of_its_own_sampler(config, base):
 
 
 def test_known_frames_stay_and_do_not_count(config, tmp_path):
-    stage = Distillation(config)
+    stage = Distillation(config, World())
     stage.pools[1].fill(tmp_path)
     segments = stage.pools[1].draw(200, generator_of(0))
     is_known = segments.is_known
@@ -183,8 +183,3 @@ def test_impossible_settings_are_refused(config):
         replace(config, teacher_steps=8)
     with pytest.raises(ConfigError, match="lora_rank: got 0"):
         replace(config, lora_rank=0)
-
-
-def test_several_workers_are_refused(config, tmp_path):
-    with pytest.raises(ConfigError, match="workers: got 2, expected 1"):
-        distill(config, tmp_path, World(0, 2))
