@@ -23,6 +23,7 @@ from videogen_pipelines.data.encode_workload import ClipShape, EncodeWorkload, E
 from videogen_pipelines.data.engine import Engine, Stage, check_apart, run_stage, work_on_ray
 from videogen_pipelines.data.shard_plan import INDEX_PREFIX, SHARDS_PREFIX
 from videogen_pipelines.data.shards import ShardRecord
+from videogen_pipelines.data.vanished import check_whole, forget_vanished
 from videogen_pipelines.job import LoadedModel
 
 ENCODE_KEY = "encode.json"
@@ -70,7 +71,7 @@ class EncodeJob:
         Raises:
             ConfigError: the configuration is wrong, or `out` lies among the shards.
             WeightsError: there is no such model.
-            StorageError: there is no shard, or a storage cannot be read.
+            StorageError: there is no shard, one is recorded and gone, or a storage cannot be read.
         """
         config = load_run_config(None, list(overrides))
         # One rank holds a whole VAE and text encoder; gangs are for clips too large for that.
@@ -90,6 +91,8 @@ class EncodeJob:
                 f"{source.uri}: got no .tar file, expected shards of clips. Fix: give the output "
                 "of 'videogen data pack', or of 'videogen generate --format webdataset'."
             )
+        check_whole(source)
+        _check_names(keys)
         return cls(config, source, target, shape or ClipShape(), model, keys)
 
     def record(self) -> None:
@@ -135,6 +138,7 @@ def encode(
     started = time.monotonic()
     with job.out.lock(LOCK):
         job.record()
+        forget_vanished(job.out)
         stored = set(job.out.list(INDEX_PREFIX))
         items = [each for each in _items(job.keys) if each[1]["index_key"] not in stored]
         heard = run_stage(
@@ -159,9 +163,25 @@ def encode(
     )
 
 
+def _name(key: str) -> str:
+    return str(PurePosixPath(key.removeprefix(SHARDS_PREFIX)).with_suffix(""))
+
+
+def _check_names(keys: Iterable[str]) -> None:
+    """Raise `ConfigError` where two shards would become one."""
+    known: dict[str, str] = {}
+    for key in keys:
+        other = known.setdefault(_name(key), key)
+        if other != key:
+            raise ConfigError(
+                f"SHARDS: got {other} and {key}, expected shards of different names. "
+                "Fix: rename one of them."
+            )
+
+
 def _items(keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     for key in keys:
-        name = str(PurePosixPath(key.removeprefix(SHARDS_PREFIX)).with_suffix(""))
+        name = _name(key)
         places = {
             "tar_key": f"{SHARDS_PREFIX}{name}.tar",
             "index_key": f"{INDEX_PREFIX}{name}.json",

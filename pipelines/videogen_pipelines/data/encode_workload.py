@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -136,11 +136,17 @@ class EncodeWorkload:
                 skipped[key] = str(error)
 
     def _sample(self, key: str, sample: Mapping[str, bytes], path: Path) -> Sample:
+        if PurePosixPath(key).is_absolute() or ".." in PurePosixPath(key).parts:
+            raise MediaError(f"{key}: got a name that leads out of a folder, expected none such.")
         if "mp4" not in sample:
             raise MediaError(f"{key}: got {', '.join(sample)}, expected a member {key}.mp4.")
         path.write_bytes(sample["mp4"])
         said = json.loads(sample.get("json", b"{}"))
-        caption = str(said.get("caption", sample.get("txt", b"").decode()))
+        if not isinstance(said, dict):
+            raise MediaError(f"{key}.json: got {type(said).__name__}, expected an object.")
+        caption = said.get("caption")
+        if not isinstance(caption, str):
+            caption = sample.get("txt", b"").decode().strip()
         frames = self._fitted(key, path)
         return {
             "json": to_json(

@@ -24,6 +24,7 @@ from videogen_pipelines.data.shard_plan import (
     store_round,
 )
 from videogen_pipelines.data.shards import Sample, commit_shard, to_json, write_shard
+from videogen_pipelines.data.vanished import forget_vanished
 from videogen_pipelines.sidecar import Sidecar
 
 SHARD_CLIPS = 1000
@@ -57,6 +58,7 @@ def export_run(
         added = plan_round(candidates, len(rounds), shard_clips, shard_bytes)
         store_round(storage, len(rounds), added)
         planned += added.shards
+    forget_vanished(storage)
     stored = set(storage.list(INDEX_PREFIX))
     for shard in planned:
         if shard.index_key not in stored:

@@ -40,6 +40,7 @@ from videogen_pipelines.data.shard_plan import (
 )
 from videogen_pipelines.data.shard_workload import ShardingTask, ShardWorkload
 from videogen_pipelines.data.store import PARTS_PREFIX
+from videogen_pipelines.data.vanished import forget_vanished
 
 LOCK = ".lock-pack"
 State = Literal["complete", "some_failed", "interrupted"]
@@ -69,6 +70,7 @@ def pack(
         job.record()
         versions = [(clip.id, clip.version) for clip in job.source.clips()]
         _say_unused(job, console)
+        _forget_vanished(job)
         looked_at = _worth_keeping(job, versions)
         waiting = [name for name in versions if name not in looked_at]
         first = _look(job, stage, waiting, len(versions) - len(waiting))
@@ -103,6 +105,23 @@ def _say_unused(job: PackJob, console: Console) -> None:
     if job.unused_rows:
         rows = job.unused_rows + len(job.captions)
         console.print(f"{job.unused_rows:,} of {rows:,} rows of the index are of no video here")
+
+
+def _forget_vanished(job: PackJob) -> None:
+    """Have shards that are gone written again, and what they need of videos cut out again."""
+    gone = set(forget_vanished(job.out))
+    lost = [
+        ref
+        for each in read_rounds(job.out)
+        for s in each.shards
+        if s.name in gone
+        for ref in s.clips
+    ]
+    kept = set(job.store.listed())
+    for name in dict.fromkeys((ref.source, ref.version) for ref in lost):
+        record = job.store.record(*name) if name in kept else None
+        if record and any(clip.part for clip in record.clips):
+            job.store.forget(record)
 
 
 def _worth_keeping(job: PackJob, versions: list[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -161,7 +180,7 @@ def _plan(job: PackJob, versions: list[tuple[str, str]]) -> list[DroppedClip]:
         if record.dropped:
             dropped.append(DroppedClip.of_video(record))
         for clip in record.clips:
-            if clip.key in planned:
+            if clip.key in planned and planned[clip.key].source == record.id:
                 continue
             reason = clip.dropped or _copied(originals, clip)
             if reason:

@@ -118,3 +118,48 @@ def test_frames_are_scaled_and_cropped_around_the_middle(tiny_model: Path):
     halved = fitted(frame, 16, 16)
     assert halved.shape == (16, 16, 3)
     assert abs(int(halved[0, 0, 0]) - 16) <= 1
+
+
+def test_captions_are_text_and_a_strange_description_costs_its_clip_alone(
+    tmp_path: Path, tiny_model: Path
+):
+    save_scene(tmp_path / "clip.mp4", 0, num_frames=1, side=32)
+    video = (tmp_path / "clip.mp4").read_bytes()
+    samples = [
+        ("null", {"mp4": video, "json": b'{"caption": null}', "txt": b"from the text\n"}),
+        ("list", {"mp4": video, "json": b"[1]"}),
+        ("../out", {"mp4": video, "txt": b"elsewhere"}),
+    ]
+    (tmp_path / "shards").mkdir()
+    write_shard(tmp_path / "shards" / "a.tar", samples)
+    report = run(tmp_path / "shards", tmp_path / "out", tiny_model)
+    assert [clip.caption for clip in EncodedClips(tmp_path / "out").clips] == ["from the text"]
+    assert report.skipped == {
+        "list": "list.json: got list, expected an object.",
+        "../out": "../out: got a name that leads out of a folder, expected none such.",
+    }
+
+
+def test_shards_that_would_become_one_are_refused(tmp_path: Path, tiny_model: Path):
+    for folder in ("", "shards"):
+        (tmp_path / "in" / folder).mkdir(exist_ok=True)
+        write_shard(tmp_path / "in" / folder / "a.tar", [])
+    with pytest.raises(ConfigError, match=r"got a.tar and shards/a.tar, expected shards of diff"):
+        run(tmp_path / "in", tmp_path / "out", tiny_model)
+
+
+def test_a_shard_that_is_gone_is_made_again_or_missed(tmp_path: Path, tiny_model: Path):
+    save_scene(tmp_path / "clip.mp4", 0, num_frames=1, side=32)
+    sample = {"mp4": (tmp_path / "clip.mp4").read_bytes(), "txt": b"a clip"}
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        write_shard(tmp_path / "in" / f"{name}.tar", [(name, sample)])
+    run(tmp_path / "in", tmp_path / "out", tiny_model)
+    gone = tmp_path / "out" / "shards" / "b.tar"
+    before = gone.read_bytes()
+    gone.unlink()
+    with pytest.raises(StorageError, match=r"got no shards/b.tar, expected every shard"):
+        run(tmp_path / "out", tmp_path / "other", tiny_model)
+    engine = InProcess()
+    assert run(tmp_path / "in", tmp_path / "out", tiny_model, engine).clips == 2
+    assert (engine.done, gone.read_bytes()) == (["b"], before)

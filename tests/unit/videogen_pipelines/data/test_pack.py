@@ -195,6 +195,26 @@ def test_videos_that_come_later_go_into_further_shards(videos: Path, tmp_path: P
     assert "copy: of v3-" in dropped(out)["a-copy.mp4"]
 
 
+def test_a_shard_that_is_gone_is_written_again(tmp_path: Path):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    save_scene(videos / "long.mp4", 20, num_frames=10)
+    run(videos, out, accept={}, captions="optional", max_frames=5, cuts="keep")
+    (gone,) = out.rglob("*.tar")
+    before = gone.read_bytes()
+    gone.unlink()
+    assert run(videos, out, accept={}, captions="optional", max_frames=5, cuts="keep").clips == 2
+    assert gone.read_bytes() == before
+
+
+def test_a_copy_whose_name_becomes_the_same_is_dropped_by_name(tmp_path: Path):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    save_scene(videos / "a-b.mp4", 1)
+    run(videos, out, accept={}, captions="optional")
+    save_scene(videos / "a" / "b.mp4", 1)
+    run(videos, out, accept={}, captions="optional")
+    assert dropped(out)["a/b.mp4"].startswith("copy: of a-b-")
+
+
 def test_shards_hold_so_many_clips(videos: Path, tmp_path: Path):
     report = run(videos, tmp_path / "out", shard_clips=3)
     assert (report.clips, report.shards) == (4, 2)
