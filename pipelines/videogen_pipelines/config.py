@@ -79,7 +79,8 @@ class ModelSection(_Section):
     """Which model runs, and how it is held in memory."""
 
     name: Annotated[str, Field(min_length=1)] = "default"
-    """A preset name, a model folder, or diffusers:/folder for a pipeline that diffusers runs."""
+    """default, default-fast, a model folder, its s3:// address, or diffusers:/folder for a pipeline
+    that diffusers runs."""
     device: Annotated[str, Field(min_length=1)] = "auto"
     """"auto" (a GPU where there is one), "cpu" or "cuda"."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -226,7 +227,7 @@ class EvaluateSection(_Section):
     size: Annotated[int, Field(ge=32, le=1024)] = 128
     """Shorter side in pixels that frames are brought to; scores of other sizes do not compare."""
     weights: dict[str, str] = {}
-    """Local folders of pretrained networks by kind: clip, dinov2, dino, raft."""
+    """Local folders of pretrained networks by kind: clip, dinov2, dino, raft, text-video."""
     device: Annotated[str, Field(min_length=1)] = "cpu"
     """Where those networks run."""
     during: bool = False

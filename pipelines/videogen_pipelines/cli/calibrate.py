@@ -33,7 +33,7 @@ def calibrate(
         str | None,
         typer.Option(help=f"Thresholds ({_FIRST_BLOCK}), or ranges of pyramid ({_PYRAMID})."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="A preset name or a model folder.")] = None,
+    model: Annotated[str | None, typer.Option(help="default, a model's folder, or s3://….")] = None,
     prompt: Annotated[
         list[str] | None,
         typer.Option("--prompt", "-p", help="A prompt to make a clip of; repeatable."),

@@ -61,7 +61,7 @@ def pack(
         ),
     ] = None,
     cuts: Annotated[
-        str, typer.Option(help="Where scenes change: split, or keep videos whole.")
+        str, typer.Option(help="Where scenes change: split videos there, or keep them whole.")
     ] = "split",
     min_frames: Annotated[int, typer.Option(min=1, help="Shorter scenes are dropped.")] = 5,
     max_frames: Annotated[int, typer.Option(min=1, help="Longer scenes are divided.")] = 257,
@@ -69,11 +69,15 @@ def pack(
         int, typer.Option(min=1, help="Videos with a shorter side in px are dropped.")
     ] = 32,
     captions: Annotated[
-        str, typer.Option(help="required drops videos without one; or optional.")
+        str, typer.Option(help="required drops videos without one; optional takes them.")
     ] = "required",
     near: Annotated[
         int,
-        typer.Option(min=0, max=64, help="Copies differ in so many of 256 bits; 0: equal files."),
+        typer.Option(
+            min=0,
+            max=64,
+            help="Copies: perceptual hashes differ in at most so many of 256 bits; 0: equal files.",
+        ),
     ] = 16,
     shard_clips: Annotated[int, typer.Option(min=1, help="Clips in a shard, at most.")] = 1000,
     shard_mb: Annotated[int, typer.Option(min=1, help="MiB in a shard, about.")] = 256,

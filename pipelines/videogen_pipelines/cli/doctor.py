@@ -18,7 +18,7 @@ def doctor(
         str | None,
         typer.Option(help="Try a Ray cluster: auto, host:6379, or a job server, http://host:8265."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="A preset name or a model folder.")] = None,
+    model: Annotated[str | None, typer.Option(help="Try a model, named as for generate.")] = None,
     config: Annotated[
         str | None, typer.Option("--config", "-c", help="The YAML file of the run that is to work.")
     ] = None,

@@ -77,7 +77,10 @@ Grid = Annotated[
 ]
 
 # What makes them, and what else it leaves.
-Model = Annotated[str | None, typer.Option(help="A preset name or a model folder.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="default, default-fast, a model's folder, s3://…, or diffusers:/folder."),
+]
 Loras = Annotated[
     list[str] | None,
     typer.Option(help="PATH[:scale] of adapters (.safetensors) to merge; repeatable."),

@@ -35,17 +35,24 @@ def plan(
     num_frames: Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Height of a clip, px.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Width of a clip, px.")] = None,
-    num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps.")] = None,
-    max_clip_s: Annotated[
-        float | None, typer.Option(min=0, help="No clip may take longer than predicted.")
+    num_inference_steps: Annotated[
+        int | None, typer.Option(min=1, help="Denoising steps of a clip.")
     ] = None,
-    cfg_degree: Annotated[int | None, typer.Option(help="Check this degree.")] = None,
-    seq_degree: Annotated[int | None, typer.Option(help="Check this degree.")] = None,
+    max_clip_s: Annotated[
+        float | None, typer.Option(min=0, help="Seconds that a clip may take at most, as predicted.")
+    ] = None,
+    cfg_degree: Annotated[
+        int | None, typer.Option(help="Also check that so many ranks can share guidance.")
+    ] = None,
+    seq_degree: Annotated[
+        int | None, typer.Option(help="Also check that so many ranks can share the tokens.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Choose replicas, cfg and seq degrees for GPUs, and say why.
+    """Choose how many GPUs make a clip together, and how many clips at once, and say why.
 
-    Replicas come first, then the halves of guidance on two ranks, then as few more as fit.
+    Replicas come first, then the halves of guidance on two GPUs (cfg degree 2), then as few more
+    that share the tokens as it takes to fit (seq degree).
 
     Example: videogen plan --model xl --num-frames 121 --gpus 8 --gpu-memory 80GB
 

@@ -18,7 +18,10 @@ def retry(
     out: Annotated[str, typer.Argument(help="The output of 'videogen generate'.")],
     only: Annotated[
         str | None,
-        typer.Option(metavar="ERROR_CLASS", help="Only rows that failed of this class."),
+        typer.Option(
+            metavar="ERROR_CLASS",
+            help="Only rows that failed of this class, such as out_of_memory (see errors.jsonl).",
+        ),
     ] = None,
     log_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between progress lines outside a terminal.")
