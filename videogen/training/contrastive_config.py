@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from videogen.models.text_video_spec import TextVideoConfig
-from videogen.training.config import ScheduleConfig
+from videogen.training.config import ScheduleConfig, check_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +63,6 @@ class ContrastiveTrainConfig:
     autocast: bool = False
     """Matrix products in bfloat16: faster where the CPU has instructions for it."""
     validation_clips: int = 128
+
+    def __post_init__(self) -> None:
+        check_counts(self, "accumulate", "usual_frames", "validation_clips")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from videogen.errors import ConfigError
-from videogen.training.config import ScheduleConfig
+from videogen.training.config import ScheduleConfig, check_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ class DistillConfig:
     """Matrix products in bfloat16."""
 
     def __post_init__(self) -> None:
+        check_counts(self, "accumulate", "teacher_batch")
         if self.num_inference_steps < 1 or self.teacher_steps % self.num_inference_steps:
             raise ConfigError(
                 f"teacher_steps: got {self.teacher_steps}, expected a multiple of "

@@ -181,5 +181,6 @@ def test_known_frames_stay_and_do_not_count(config, tmp_path):
 def test_impossible_settings_are_refused(config):
     with pytest.raises(ConfigError, match="teacher_steps: got 8, expected a multiple of"):
         replace(config, teacher_steps=8)
-    with pytest.raises(ConfigError, match="lora_rank: got 0"):
-        replace(config, lora_rank=0)
+    for name in ("lora_rank", "accumulate", "teacher_batch"):
+        with pytest.raises(ConfigError, match=f"{name}: got 0"):
+            replace(config, **{name: 0})
