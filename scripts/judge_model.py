@@ -54,7 +54,8 @@ def follow(pipe: VideoGenerator, options: argparse.Namespace) -> None:
         scenes = scenes_with(options.add, options.count, PROMPT_SEED, "held_out")
     for steps in options.steps:
         for scale in options.guidance:
-            settings = {"num_inference_steps": steps, "guidance_scale": scale}
+            asked = {"num_inference_steps": steps, "guidance_scale": scale}
+            settings = {**options.sampling, **asked}
             report({**settings, **follow_rates(pipe, scenes, options, **settings)})
 
 
@@ -170,6 +171,9 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 3.0, 5.0])
     parser.add_argument("--steps", type=int, nargs="+", default=[16])
     parser.add_argument("--num-frames", type=int, default=17)
+    parser.add_argument(
+        "--sampling", type=json.loads, default={}, help="other request fields, as JSON"
+    )
     parser.add_argument("--free", action="store_true", help="free wording, not the canonical one")
     parser.add_argument("--show", type=int, default=8, help="how many misses to print")
     options = parser.parse_args()
