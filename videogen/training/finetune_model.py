@@ -65,6 +65,7 @@ def make_student(config: FineTuneConfig, clips: EncodedClips, world: World) -> S
         rates=rates,
         schedule=config.schedule,
         accumulate=config.accumulate,
+        origin=base.spec.digest,
     )
     schedule = schedule_of(base.spec)
     denoising = Denoising(schedule.path, schedule.prediction, config.autocast)

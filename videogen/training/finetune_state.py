@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -14,6 +15,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from videogen.errors import WeightsError
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+ORIGIN = "origin"
 
 
 class Averages:
@@ -54,11 +56,13 @@ def save_state(
     module: nn.Module,
     averages: Averages,
     optimizers: Iterable[torch.optim.Optimizer],
+    origin: str = "",
 ) -> None:
     """Write everything that the next step depends on, in one atomic file.
 
     Args:
         folder: None on workers that only hand in their shares.
+        origin: names what the run started from, if it can go on from nothing else.
     """
     tensors = {"step": torch.tensor(step)}
     for name, parameter in trained(module):
@@ -68,7 +72,7 @@ def save_state(
             tensors[f"moment/{name}/{key}"] = whole(torch.as_tensor(value))
     if folder is not None:
         partial = folder / f"{CHECKPOINT_FILE}.partial"
-        save_file(tensors, partial)
+        save_file(tensors, partial, {ORIGIN: origin} if origin else None)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(folder / CHECKPOINT_FILE)
@@ -79,6 +83,7 @@ def load_state(
     module: nn.Module,
     averages: Averages,
     optimizers: Iterable[torch.optim.Optimizer],
+    origin: str = "",
 ) -> int:
     """Restore the checkpoint of `folder`; every worker reads all of it and keeps its share.
 
@@ -86,11 +91,12 @@ def load_state(
         The step to go on with; 0 where there is no checkpoint.
 
     Raises:
-        WeightsError: it is of another model or configuration.
+        WeightsError: it is of another model or configuration, or started from another model.
     """
     path = folder / CHECKPOINT_FILE
     if not path.exists():
         return 0
+    _check_origin(path, origin)
     tensors = load_file(path)
     try:
         for name, parameter in trained(module):
@@ -106,6 +112,18 @@ def load_state(
             "one that was written with it. Fix: use another --out folder."
         ) from error
     return step
+
+
+def _check_origin(path: Path, origin: str) -> None:
+    """Checkpoints that were written before they said their origin are taken as they are."""
+    with safe_open(path, "pt") as file:
+        said = (file.metadata() or {}).get(ORIGIN, origin)
+    if said != origin:
+        raise WeightsError(
+            f"{path}: got a checkpoint of a run that started from another model (digest "
+            f"{said[:12]}), expected {origin[:12]}. Fix: give the model it started from, or "
+            "another --out folder."
+        )
 
 
 def _moments(

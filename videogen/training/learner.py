@@ -33,6 +33,7 @@ class Learner:
         forward: `module`, or what keeps it the same on all workers; losses are computed with it.
         rates: of each optimizer, before the schedule's factor.
         accumulate: parts that a worker's share of a batch is taken in, one after the other.
+        origin: digest of the model that a run starts from, where it cannot go on with another.
     """
 
     module: nn.Module
@@ -42,6 +43,7 @@ class Learner:
     rates: tuple[float, ...]
     schedule: ScheduleConfig
     accumulate: int = 1
+    origin: str = ""
 
     @property
     def parameters(self) -> list[nn.Parameter]:

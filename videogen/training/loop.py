@@ -98,7 +98,9 @@ def train(
     learner, schedule = stage.learner, stage.learner.schedule
     torch.set_num_threads(schedule.num_threads)
     folder.mkdir(parents=True, exist_ok=True)
-    first_step = load_state(folder, learner.module, learner.averages, learner.optimizers)
+    first_step = load_state(
+        folder, learner.module, learner.averages, learner.optimizers, learner.origin
+    )
     log = TrainingLog(folder, first_step) if world.is_first else None
     last_step = min(schedule.num_steps, stop_at or schedule.num_steps)
     for step in range(first_step, last_step):
@@ -119,7 +121,7 @@ def _save(stage: Stage, step: int, folder: Path, log: TrainingLog | None, hooks:
         if saved.measured:
             log.write(step=step, **saved.measured)
         hooks.on_save(step, saved.model)
-    save_state(mine, step, learner.module, learner.averages, learner.optimizers)
+    save_state(mine, step, learner.module, learner.averages, learner.optimizers, learner.origin)
     if log is not None:
         hooks.on_checkpoint(step)
 

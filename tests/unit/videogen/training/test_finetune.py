@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from tests.encoded import write_encoded
 from videogen.errors import ConfigError, WeightsError
 from videogen.models.text import WordEncoder
-from videogen.models.weights import Model, load_model
+from videogen.models.weights import Model, load_model, save_model
 from videogen.training.config import FineTuneConfig, ScheduleConfig
 from videogen.training.draws import draw
 from videogen.training.encoded_clips import EncodedClips
@@ -165,3 +166,17 @@ def test_a_checkpoint_of_another_configuration_is_refused(
     finetune(config, tmp_path, stop_at=1)
     with pytest.raises(WeightsError, match="does not fit this configuration"):
         finetune(replace(config, lora_rank=2), tmp_path)
+
+
+def test_adapters_do_not_go_on_beside_other_weights(
+    config: FineTuneConfig, model: Model, tmp_path: Path
+) -> None:
+    config = replace(config, lora_rank=2)
+    finetune(config, tmp_path / "out", stop_at=1)
+    with torch.no_grad():
+        dit = copy.deepcopy(model.dit)
+        next(dit.parameters()).mul_(1.5)
+    assert isinstance(model.text, WordEncoder)
+    save_model(tmp_path / "other", model.spec, dit, model.vae, model.text)
+    with pytest.raises(WeightsError, match="started from another model"):
+        finetune(replace(config, model=str(tmp_path / "other")), tmp_path / "out")
