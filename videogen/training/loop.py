@@ -7,16 +7,17 @@ batch among workers, accumulates, averages, logs, and goes on from checkpoints.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sized
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from videogen.errors import NonFiniteError
+from videogen.errors import NonFiniteError, StorageError
 from videogen.training.finetune_state import load_state, save_state
 from videogen.training.learner import Learner
 from videogen.training.measured import LOSS, LogValue, Measured
@@ -93,6 +94,7 @@ def train(
 
     Raises:
         WeightsError: the checkpoint is of another configuration.
+        StorageError: a checkpoint or a model cannot be written; those before are whole.
         NonFiniteError: a loss or a gradient is not finite; nothing is written of that step.
     """
     learner, schedule = stage.learner, stage.learner.schedule
@@ -110,7 +112,20 @@ def train(
         if log is not None and done % schedule.log_every == 0:
             log.write(step=done, **measured.row())
         if done % schedule.checkpoint_every == 0 or done == last_step:
-            _save(stage, done, folder, log, hooks)
+            with _room_in(folder):
+                _save(stage, done, folder, log, hooks)
+
+
+@contextmanager
+def _room_in(folder: Path) -> Iterator[None]:
+    """Say what is wrong where a disk is full; files are replaced whole, so nothing is lost."""
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise StorageError(
+            f"{folder}: got {error}, expected room for a checkpoint and a model. The checkpoint "
+            "before is whole. Fix: make room, and run the same command again."
+        ) from error
 
 
 def _save(stage: Stage, step: int, folder: Path, log: TrainingLog | None, hooks: Hooks) -> None:

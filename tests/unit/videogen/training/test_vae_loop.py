@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from videogen.errors import ConfigError, NonFiniteError, WeightsError
+from videogen.errors import ConfigError, NonFiniteError, StorageError, WeightsError
 from videogen.models.config import VAEConfig
 from videogen.models.weights import load_vae
 from videogen.training.config import ScheduleConfig, VAETrainConfig
@@ -115,3 +116,19 @@ def test_a_schedule_of_nothing_is_refused(name: str) -> None:
         replace(CONFIG.schedule, **{name: 0})
     with pytest.raises(ConfigError, match="seed: got -1"):
         replace(CONFIG.schedule, seed=-1)
+
+
+def test_a_full_disk_is_named_and_costs_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    train_vae(CONFIG, tmp_path, stop_at=1)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("videogen.training.finetune_state.save_file", full)
+        with pytest.raises(StorageError, match=r"No space left on device, expected room"):
+            train_vae(CONFIG, tmp_path, stop_at=2)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    train_vae(CONFIG, tmp_path, stop_at=2)
