@@ -97,6 +97,21 @@ def check_seal(path: str | Path) -> bool:
     return seal is True
 
 
+def quarter_turns(path: str | Path) -> int:
+    """Quarter turns anticlockwise, 0 to 3, that players show the frames of a file after.
+
+    Telephones store what they filmed upright as it lay on the sensor, and say so beside it.
+
+    Raises:
+        MediaError: the file cannot be read, or no frame decodes.
+    """
+    frames = decoded_frames(path)
+    try:
+        return round(next(frames).rotation / 90) % 4
+    finally:
+        frames.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def describe(path: str | Path) -> VideoInfo:
     """Read a file's headers. Packets are counted where the container does not say how many.
 

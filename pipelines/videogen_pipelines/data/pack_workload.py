@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import numpy as np
 from videogen.errors import ConfigError, MediaError
 from videogen.evaluation import ClipMetrics, Evaluator
 from videogen.media import VideoInfo, VideoWriter, iter_video, probe
-from videogen.media.container import check_seal
+from videogen.media.container import check_seal, quarter_turns
 from videogen.storage import local_copy, open_storage
 from videogen.storage.temporary import temporary_folder
 from videogen_cluster.workload import Heartbeat, RankContext
@@ -122,30 +123,34 @@ class PackWorkload:
         parts: dict[str, Path],
         heartbeat: Heartbeat,
     ) -> SourceRecord:
-        info, sha256 = probe(path), file_sha256(path)
+        turns = quarter_turns(path)
+        info, sha256 = _turned(probe(path), turns), file_sha256(path)
         about = {"sha256": sha256, "fps": info.fps, "height": info.height, "width": info.width}
         record = record.model_copy(update=about)
         if min(info.height, info.width) < self._settings.min_side_px:
             said = f"{info.width}x{info.height} px, expected {self._settings.min_side_px} or more"
             return record.model_copy(update={"dropped": f"size: {said}"})
-        metrics, fingerprint, num_frames = self._watched(path, info, heartbeat)
+        metrics, fingerprint, num_frames = self._watched(
+            _portions(path, info, turns), info, heartbeat
+        )
         spans = self._spans(metrics, num_frames)
         whole = spans == [Span(0, num_frames)] and path.suffix.lower() == ".mp4"
-        if whole:
+        if whole and not turns:
             clip = self._judged(record, 0, spans[0], metrics, fingerprint)
             kept = {"sha256": sha256, "num_bytes": path.stat().st_size}
             clips = [clip if clip.dropped else clip.model_copy(update=kept)]
         else:
-            clips = list(self._cut(path, info, record, spans, folder, parts, heartbeat))
+            frames = _Frames(_portions(path, info, turns))
+            clips = list(self._cut(frames, info, record, spans, folder, parts, heartbeat))
         return record.model_copy(update={"num_frames": num_frames, "clips": tuple(clips)})
 
     def _watched(
-        self, path: Path, info: VideoInfo, heartbeat: Heartbeat
+        self, portions: Iterator[np.ndarray], info: VideoInfo, heartbeat: Heartbeat
     ) -> tuple[ClipMetrics, str, int]:
         """Metrics, hash and length of the whole video."""
         clip, fingerprint = self._evaluator.start(info.fps), Fingerprint(info.num_frames)
         done = 0
-        for frames in _portions(path, info):
+        for frames in portions:
             clip.add(frames)
             fingerprint.add(frames)
             done += len(frames)
@@ -162,7 +167,7 @@ class PackWorkload:
 
     def _cut(
         self,
-        path: Path,
+        frames: _Frames,
         info: VideoInfo,
         record: SourceRecord,
         spans: list[Span],
@@ -171,7 +176,6 @@ class PackWorkload:
         heartbeat: Heartbeat,
     ) -> Iterator[ClipRecord]:
         """Decode again and write a file for every span that is good."""
-        frames = _Frames(_portions(path, info))
         for index, span in enumerate(spans):
             key = sample_key(record.id, record.sha256, index)
             target = folder / f"{index}.mp4"
@@ -246,9 +250,18 @@ class _Frames:
             yield taken
 
 
-def _portions(path: Path, info: VideoInfo) -> Iterator[np.ndarray]:
-    """The frames of a file, so few at a time that large ones need no more memory."""
+def _turned(info: VideoInfo, turns: int) -> VideoInfo:
+    """What a file is after so many quarter turns."""
+    if turns % 2 == 0:
+        return info
+    return dataclasses.replace(info, height=info.width, width=info.height)
+
+
+def _portions(path: Path, info: VideoInfo, turns: int) -> Iterator[np.ndarray]:
+    """The frames of a file, upright, so few at a time that large ones need no more memory."""
     fitting = CHUNK_BYTES // (3 * info.height * info.width)
     # decord needs a file of others proved whole first, which is to decode it twice, in silence.
     backend = "auto" if check_seal(path) else "pyav"
-    return iter_video(path, max(1, min(MAX_CHUNK_FRAMES, fitting)), backend)
+    portions = iter_video(path, max(1, min(MAX_CHUNK_FRAMES, fitting)), backend)
+    for frames in portions:
+        yield np.ascontiguousarray(np.rot90(frames, turns, (1, 2))) if turns else frames

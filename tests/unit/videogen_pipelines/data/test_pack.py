@@ -195,6 +195,32 @@ def test_videos_that_come_later_go_into_further_shards(videos: Path, tmp_path: P
     assert "copy: of v3-" in dropped(out)["a-copy.mp4"]
 
 
+def test_a_video_that_was_filmed_upright_is_packed_upright(tmp_path: Path):
+    import av
+
+    frames = scene(5, num_frames=6)[:, :32]
+    (tmp_path / "videos").mkdir()
+    path = tmp_path / "videos" / "telephone.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "4"})
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    one, data = 1 << 16, bytearray(path.read_bytes())
+    turned = np.array([0, one, 0, -one, 0, 0, 0, 0, 1 << 30], ">i4")  # a quarter, clockwise
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = turned.tobytes()
+    path.write_bytes(data)
+    report = run(tmp_path / "videos", tmp_path / "out", accept={}, captions="optional")
+    assert report.buckets == {"32x48x5": 1}
+    ((_, sample),) = samples(tmp_path / "out").items()
+    path.write_bytes(sample["mp4"])
+    packed, _ = read_video(path)
+    expected = np.rot90(frames, -1, (1, 2))
+    assert np.abs(packed.astype(int) - expected.astype(int)).mean() < 8
+
+
 def test_a_shard_that_is_gone_is_written_again(tmp_path: Path):
     videos, out = tmp_path / "videos", tmp_path / "out"
     save_scene(videos / "long.mp4", 20, num_frames=10)
