@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from videogen.errors import VideogenError
+from videogen_cluster.failures import POLICIES, classify
 from videogen_cluster.session import ClusterError
 
 CONTROLLER_CPUS = 0
 
 
 class TrainingError(VideogenError):
-    """The loop failed on a worker, more often than it may."""
+    """The loop failed on a worker, more often than it may, or as it would every time."""
 
 
 def train_on_workers(
@@ -33,14 +34,15 @@ def train_on_workers(
     Args:
         loop: importable on the workers; keeps what must last in storage of its own.
         workers: fewest and most.
-        max_failures: starts after the first one that may fail.
+        max_failures: starts after the first one that may fail. There is none after an error that
+            every try would meet again, such as a loss that is not finite.
 
     Raises:
         ClusterError: the cluster has no room for the fewest workers.
-        TrainingError: the loop failed too often; says why the last time.
+        TrainingError: the loop failed too often, or for good; says why the last time.
     """
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     fewest, most = workers
@@ -51,33 +53,56 @@ def train_on_workers(
             f"workers: got {fewest} for a cluster of {room} {kind}s, expected one each. "
             f"Fix: use --workers {max(1, room)}, or a larger cluster."
         )
-    with tempfile.TemporaryDirectory(prefix="vg-train-") as folder:
-        trainer = TorchTrainer(
-            loop,
-            train_loop_config=dict(settings),
-            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=most if fewest == most else (fewest, most),
-                use_gpu=use_gpu,
-                resources_per_worker={kind: 1},
-            ),
-            run_config=RunConfig(
-                name=Path(folder).name,
-                storage_path=folder,
-                failure_config=FailureConfig(max_failures=max_failures),
-            ),
-        )
+
+    def fit() -> None:
+        with tempfile.TemporaryDirectory(prefix="vg-train-") as folder:
+            TorchTrainer(
+                loop,
+                train_loop_config=dict(settings),
+                torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+                scaling_config=ScalingConfig(
+                    num_workers=most if fewest == most else (fewest, most),
+                    use_gpu=use_gpu,
+                    resources_per_worker={kind: 1},
+                ),
+                run_config=RunConfig(name=Path(folder).name, storage_path=folder),
+            ).fit()
+
+    fit_again(fit, TrainingFailedError, max_failures)
+
+
+def fit_again(fit: Callable[[], None], failed: type[Exception], max_failures: int) -> None:
+    """Call `fit` until it does not fail; Ray Train itself would repeat whatever failed.
+
+    Args:
+        failed: what `fit` raises when a worker fails; `worker_failures` says how each of them did.
+
+    Raises:
+        TrainingError: it failed `max_failures` times and once more, or as it would every time.
+    """
+    for left in reversed(range(max_failures + 1)):
         try:
-            trainer.fit()
-        except TrainingFailedError as error:
-            raise TrainingError(_reason(error)) from error
+            return fit()
+        except failed as error:
+            if not left or any(_is_lasting(cause) for cause in _causes(error)):
+                raise TrainingError(_reason(error)) from error
+
+
+def _is_lasting(cause: BaseException) -> bool:
+    """Whether what failed so fails again: draws, data and weights are the same every time."""
+    return POLICIES[classify(cause)].max_attempts is not None
+
+
+def _causes(error: Exception) -> list[BaseException]:
+    """What each worker that failed raised, without the layers around it."""
+    failures = getattr(error, "worker_failures", None) or {}
+    return [getattr(failure, "cause", failure) for failure in failures.values()]
 
 
 def _reason(error: Exception) -> str:
-    """What a worker said, without the layers around it."""
-    failures = getattr(error, "worker_failures", None) or {}
-    for failure in failures.values():
-        cause = getattr(failure, "cause", failure)
+    """What a worker said, or the last line of what was said of it; first those of this project."""
+    causes = sorted(_causes(error), key=lambda cause: not isinstance(cause, VideogenError))
+    for cause in causes:
         if isinstance(cause, VideogenError):
             return str(cause)
         lines = [line for line in str(cause).splitlines() if line.strip()]
