@@ -82,10 +82,12 @@ def fit_again(fit: Callable[[], None], failed: type[Exception], max_failures: in
     """
     for left in reversed(range(max_failures + 1)):
         try:
-            return fit()
+            fit()
         except failed as error:
             if not left or any(_is_lasting(cause) for cause in _causes(error)):
                 raise TrainingError(_reason(error)) from error
+        else:
+            return
 
 
 def _is_lasting(cause: BaseException) -> bool:
