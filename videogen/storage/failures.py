@@ -33,7 +33,7 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
     """Run a block whose `OSError`s become `StorageError`s about `action` on `path`.
 
     Raises:
-        MissingKeyError: the file is missing.
+        MissingKeyError: the file is missing, or a link to nothing but itself.
         StorageError: anything else the operating system refused.
     """
     try:
@@ -45,6 +45,11 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         code = error.errno or 0
+        if code == errno.ELOOP:
+            raise MissingKeyError(
+                f"{action} {path}: got a link that leads back to itself, expected a file. Fix: "
+                "remove the link, or make it one to a file."
+            ) from error
         fix = _FIXES.get(code, "check that the output is mounted, healthy and writable")
         raise StorageError(
             f"{action} {path}: got {errno.errorcode.get(code, 'an error')} "

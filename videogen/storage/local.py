@@ -142,7 +142,7 @@ class LocalStorage:
         with storage_errors("listing", folder):
             try:
                 with os.scandir(folder) as found:
-                    entries = [(e.name, e.is_dir()) for e in found if e.name.startswith(start)]
+                    entries = [(e.name, _is_folder(e)) for e in found if e.name.startswith(start)]
             except (FileNotFoundError, NotADirectoryError):
                 return  # nothing is stored under that prefix
         for name, is_folder in sorted(entries):
@@ -152,6 +152,16 @@ class LocalStorage:
                 yield from self._walk(folder / name, f"{before}{name}/")
             else:
                 yield before + name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether keys are listed below it; a link to a folder that it lies in would never end."""
+    if not entry.is_symlink():
+        return entry.is_dir()
+    path = Path(entry.path)
+    if not path.is_dir():  # also of a link to itself
+        return False
+    return not any(path.samefile(above) for above in path.parents)
 
 
 def _create(final: Path, data: bytes | Path) -> bool:

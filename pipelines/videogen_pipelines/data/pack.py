@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from rich.console import Console
@@ -68,7 +68,7 @@ def pack(
     stage = Stage(job.config, console, log_interval_s, engine)
     with job.out.lock(LOCK):
         job.record()
-        versions = [(clip.id, clip.version) for clip in job.source.clips()]
+        versions = list(_versions(job))
         _say_unused(job, console)
         _forget_vanished(job)
         looked_at = _worth_keeping(job, versions)
@@ -99,6 +99,16 @@ def pack(
             report = write_report(job.out, report, dropped)
             _remove_parts(job.out)
     return report
+
+
+def _versions(job: PackJob) -> Iterator[tuple[str, str]]:
+    """(id, version) of every video; what is listed and is not there is dropped by name."""
+    for clip in job.source.clips():
+        if clip.missing:
+            dropped = f"missing: {clip.missing}"
+            record = SourceRecord(id=clip.id, key=clip.key, version=clip.version, dropped=dropped)
+            job.store.commit(record)
+        yield clip.id, clip.version
 
 
 def _say_unused(job: PackJob, console: Console) -> None:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Literal, Protocol
 
 from videogen.errors import StorageError
-from videogen.storage import Storage
+from videogen.storage import MissingKeyError, Storage
 from videogen_pipelines.committed import committed_ids, read_sidecars
 from videogen_pipelines.evaluation.store import METRICS_PREFIX
 from videogen_pipelines.run_record import FIRST_KEY
@@ -19,18 +19,24 @@ from videogen_pipelines.sidecar import Sidecar
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif")
 VERSION_DIGITS = 16
+NO_VERSION = "0" * VERSION_DIGITS
+"""Of what is listed and is not there."""
 _LONGEST_ID = 128
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A clip to be scored; `sidecar` is None for a file that no run made."""
+    """A clip to be scored; `sidecar` is None for a file that no run made.
+
+    `missing` says why there is no file, where a link leads nowhere; empty if there is one.
+    """
 
     id: str
     key: str
     version: str
     sidecar: Sidecar | None = None
+    missing: str = ""
 
     @property
     def prompt(self) -> str | None:
@@ -49,7 +55,7 @@ class Source(Protocol):
         ...
 
     def clips(self, ids: Iterable[str] | None = None) -> Iterator[SourceClip]:
-        """These clips, or all in the order of `ids`; what is gone meanwhile is left out."""
+        """These clips, or all in the order of `ids`; what a run lost meanwhile is left out."""
         ...
 
 
@@ -81,7 +87,10 @@ class FolderSource:
     def clips(self, ids: Iterable[str] | None = None) -> Iterator[SourceClip]:
         for name in self.ids if ids is None else ids:
             key = self._keys[name]
-            yield SourceClip(name, key, _version(self.storage, key))
+            try:
+                yield SourceClip(name, key, _version(self.storage, key))
+            except MissingKeyError as error:
+                yield SourceClip(name, key, NO_VERSION, missing=str(error))
 
 
 def open_source(storage: Storage) -> Source:

@@ -78,6 +78,19 @@ def test_absent_keys(storage: LocalStorage) -> None:
     assert not storage.root.exists()
 
 
+def test_links_that_lead_back_are_not_followed(storage: LocalStorage) -> None:
+    for name in ("a", "b"):
+        storage.create(f"{name}/x", b"1")
+    (storage.root / "a" / "to-b").symlink_to(storage.root / "b")
+    (storage.root / "b" / "to-a").symlink_to(storage.root / "a")
+    (storage.root / "b" / "up").symlink_to(storage.root.parent)
+    (storage.root / "itself").symlink_to("itself")
+    assert list(storage.list("a/")) == ["a/to-b/to-a", "a/to-b/up", "a/to-b/x", "a/x"]
+    assert "itself" in storage.list()
+    with pytest.raises(MissingKeyError, match="leads back to itself"):
+        storage.size("itself")
+
+
 def test_delete_frees_the_name(storage: LocalStorage) -> None:
     storage.create("x", b"one")
     storage.delete("x")

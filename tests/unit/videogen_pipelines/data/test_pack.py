@@ -86,6 +86,26 @@ def test_a_video_is_cut_where_its_scene_changes(videos: Path, tmp_path: Path):
     assert whole.clips == 5
 
 
+def test_links_that_lead_nowhere_are_dropped_until_they_lead_somewhere(
+    videos: Path, tmp_path: Path
+):
+    (videos / "gone.mp4").symlink_to(tmp_path / "elsewhere.mp4")
+    (videos / "itself.mp4").symlink_to("itself.mp4")
+    (videos / "round").symlink_to(videos)
+    (videos / "there.mp4").symlink_to("v0.mp4")
+    for name in ("gone", "itself", "there"):
+        (videos / f"{name}.txt").write_text(name)
+    report = run(videos, tmp_path / "out")
+    assert (report.state, report.videos, report.clips) == ("complete", 7, 4)
+    said = dropped(tmp_path / "out")
+    assert said.pop("there.mp4" if "there.mp4" in said else "v0.mp4").startswith("copy: of")
+    assert "got no file" in said["gone.mp4"] and said["gone.mp4"].startswith("missing: ")
+    assert "got a link that leads back to itself" in said["itself.mp4"]
+    assert len(said) == 2
+    save_scene(tmp_path / "elsewhere.mp4", 40)
+    assert run(videos, tmp_path / "out").clips == 5
+
+
 def test_what_is_not_good_is_dropped_by_name(videos: Path, tmp_path: Path):
     still = np.repeat(scene(30)[:1], 12, 0)
     write_video(videos / "still.mp4", still, 12)
