@@ -16,7 +16,13 @@ from videogen.storage.temporary import temporary_folder
 from videogen.training.loop import Hooks
 from videogen.training.measured import Measured
 from videogen.training.state import LOG_FILE
-from videogen_pipelines.training.places import Uploads, run_folder, with_absolute, with_local
+from videogen_pipelines.training.places import (
+    Uploads,
+    check_shards,
+    run_folder,
+    with_absolute,
+    with_local,
+)
 from videogen_pipelines.training.stages import STAGES
 from videogen_pipelines.training.validation import make_clips
 
@@ -61,8 +67,9 @@ def run_here(job: TrainingJob, report: Report) -> None:
     Raises:
         ConfigError: the data is not there or does not fit the model.
         WeightsError: the model cannot be read, or the checkpoint is of another configuration.
-        StorageError: the output fails, or somebody else trains there.
+        StorageError: the output fails, somebody else trains there, or a shard is gone.
     """
+    check_shards(job.config, STAGES[job.stage].places)
     with open_storage(job.out).lock(LOCK):
         _train(job, report)
 
@@ -73,13 +80,14 @@ def run_on_ray(
     """Train on workers of a Ray of our own, or of the cluster at `address`.
 
     Raises:
-        StorageError: the output fails, or somebody else trains there.
+        StorageError: the output fails, somebody else trains there, or a shard is gone.
         ClusterError: Ray cannot be started or joined, or has no room for the workers.
         TrainingError: training failed too often; says why the last time.
     """
     from videogen_cluster.session import ray_session
     from videogen_cluster.training import train_on_workers
 
+    check_shards(job.config, STAGES[job.stage].places)
     use_gpu = job.config.schedule.device != "cpu"
     with open_storage(job.out).lock(LOCK), ray_session(address):
         train_on_workers(

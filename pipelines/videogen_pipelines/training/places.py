@@ -14,6 +14,7 @@ from videogen.storage import Storage, is_remote, open_storage
 from videogen.storage.temporary import temporary_folder
 from videogen.training.finetune_state import CHECKPOINT_FILE
 from videogen.training.state import LOG_FILE
+from videogen_pipelines.data.vanished import check_whole
 from videogen_pipelines.model_cache import local_model
 from videogen_pipelines.training.stages import Place
 
@@ -34,6 +35,17 @@ def with_absolute(config: Any, places: Mapping[str, Place]) -> Any:
         if place and (places[name] not in NAMED or Path(place).expanduser().exists())
     }
     return dataclasses.replace(config, **moved)
+
+
+def check_shards(config: Any, places: Mapping[str, Place]) -> None:
+    """Refuse data of which a part is gone, which training would not notice.
+
+    Raises:
+        StorageError: a shard is recorded and not there; names it.
+    """
+    for name, kind in places.items():
+        if kind == "shards" and (place := getattr(config, name)):
+            check_whole(open_storage(place))
 
 
 def with_local(config: Any, places: Mapping[str, Place], folder: Path) -> Any:

@@ -13,7 +13,7 @@ from videogen.models.weights import load_model, save_vae
 from videogen.storage import open_storage
 from videogen.training.config import VAETrainConfig
 from videogen_pipelines.cli.app import run
-from videogen_pipelines.training.job import TrainingJob
+from videogen_pipelines.training.job import TrainingJob, run_here
 from videogen_pipelines.training.places import Uploads, with_local
 from videogen_pipelines.training.stages import STAGES
 
@@ -95,6 +95,18 @@ def test_an_encoder_is_a_name_or_an_address(s3_env: S3Server, tmp_path: Path) ->
     far = TrainingJob.of({**near, "config": {**said, "start_from": address}})
     here = with_local(far.config, STAGES["contrastive"].places, tmp_path / "here")
     assert Path(here.start_from, "text_video.yaml").read_text() == "sizes"
+
+
+@pytest.mark.parametrize("stage", ["vae", "contrastive", "finetune"])
+def test_data_of_which_a_shard_is_gone_is_refused(stage: str, tmp_path: Path) -> None:
+    for key in ("shards/a.tar", "index/a.json", "index/b.json"):
+        open_storage(str(tmp_path / "data")).put(key, b"")
+    schedule = {"num_steps": 1, "batch_size": 1, "learning_rate": 1.0}
+    config = {"schema": 1, "schedule": schedule, "data": str(tmp_path / "data")}
+    out = str(tmp_path / "out")
+    said = {"stage": stage, "config": config, "out": out, "validation_prompts": []}
+    with pytest.raises(StorageError, match=r"got no shards/b\.tar, expected every shard.*Fix: run"):
+        run_here(TrainingJob.of(said), lambda step, loss: None)
 
 
 def test_an_address_without_shards_is_named(s3_env: S3Server, tmp_path: Path) -> None:
