@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +22,8 @@ from torch import Tensor
 from videogen.errors import ConfigError
 
 LATENTS_SUFFIX, META_SUFFIX = ".latents.safetensors", ".json"
+ENCODE_FILE = "encode.json"
+"""What clips were encoded with, beside the shards."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,24 @@ class EncodedClips:
 
     def captions(self, indices: Sequence[int]) -> list[str]:
         return [self.clips[index].caption for index in indices]
+
+
+def encoded_with(folder: Path) -> dict[str, Any]:
+    """What is said of how clips were encoded: `model`, `vae_digest`, and more; {} where nothing is.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    root = folder.parent if folder.name == "shards" else folder
+    path = root / ENCODE_FILE
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: got {error}, expected what 'videogen data encode' wrote. Fix: copy it again."
+        ) from error
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import torch
 
 from videogen.errors import ConfigError
 from videogen.extension.schedule import schedule_of
+from videogen.models.latents_digest import latents_digest
 from videogen.models.protocol import VideoModel
 from videogen.models.published import is_published, load_published
 from videogen.models.text import WordEncoder
@@ -18,7 +19,7 @@ from videogen.models.wan.folder import WanModel
 from videogen.models.weights import Model, load_model
 from videogen.training.config import FineTuneConfig
 from videogen.training.denoising import Conditioned, Denoising, blocks_of, checkpoint_blocks
-from videogen.training.encoded_clips import EncodedClips
+from videogen.training.encoded_clips import EncodedClips, encoded_with
 from videogen.training.finetune_state import Averages
 from videogen.training.learner import Learner, check_muon, share, transformer_optimizers
 from videogen.training.lora import add_lora
@@ -121,3 +122,19 @@ def _check_clips(config: FineTuneConfig, base: VideoModel, clips: EncodedClips) 
                 f"{expected} channels, time, height, width as {config.model} has. "
                 "Fix: encode the clips with the model that is trained."
             )
+    _check_vae(config)
+
+
+def _check_vae(config: FineTuneConfig) -> None:
+    """Raise `ConfigError` for latents of another VAE, where it is known which one made them."""
+    said = encoded_with(Path(config.data))
+    expected = said.get("vae_digest")
+    if expected is None:
+        return
+    digest = latents_digest(config.model)
+    if digest != expected:
+        raise ConfigError(
+            f"{config.data}: got latents of the VAE of {said.get('model')} (digest "
+            f"{expected[:12]}), expected those of {config.model} (digest {digest[:12]}). "
+            "Fix: encode the clips with the model that is trained."
+        )

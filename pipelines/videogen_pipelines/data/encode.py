@@ -25,8 +25,8 @@ from videogen_pipelines.data.shard_plan import INDEX_PREFIX, SHARDS_PREFIX
 from videogen_pipelines.data.shards import ShardRecord
 from videogen_pipelines.data.vanished import check_whole, forget_vanished
 from videogen_pipelines.job import LoadedModel
+from videogen_pipelines.model_cache import local_model
 
-ENCODE_KEY = "encode.json"
 LOCK = ".lock-encode"
 
 
@@ -98,19 +98,29 @@ class EncodeJob:
     def record(self) -> None:
         """Fix the model and the shape of clips, once for an output.
 
+        Training compares the digest of the VAE with that of the model it trains.
+
         Raises:
             ConfigError: they were others before.
         """
+        from videogen.models.latents_digest import latents_digest, text_digest  # needs torch
+        from videogen.training.encoded_clips import ENCODE_FILE
+
+        here = local_model(self.model.name)
         said = {
             "schema": 1,
             "model": self.model.stamp.name,
             "model_digest": self.model.stamp.digest,
+            "vae_digest": latents_digest(here),
+            "text_digest": text_digest(here),
             "shape": asdict(self.shape),
         }
-        if self.out.create(ENCODE_KEY, json.dumps(said, indent=2).encode() + b"\n"):
+        if self.out.create(ENCODE_FILE, json.dumps(said, indent=2).encode() + b"\n"):
             return
-        before = json.loads(self.out.read(ENCODE_KEY))
-        if before != said:
+        before = json.loads(self.out.read(ENCODE_FILE))
+        # What was begun before a field was recorded goes on as it was.
+        shape = asdict(ClipShape()) | before["shape"]
+        if said | before | {"shape": shape} != said:
             raise ConfigError(
                 f"{self.out.uri}: got {said['model']} and {said['shape']}, expected "
                 f"{before['model']} (digest {before['model_digest'][:12]}) and {before['shape']} "

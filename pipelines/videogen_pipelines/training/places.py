@@ -12,6 +12,7 @@ from typing import Any
 from videogen.errors import StorageError
 from videogen.storage import Storage, is_remote, open_storage
 from videogen.storage.temporary import temporary_folder
+from videogen.training.encoded_clips import ENCODE_FILE
 from videogen.training.finetune_state import CHECKPOINT_FILE
 from videogen.training.state import LOG_FILE
 from videogen_pipelines.data.vanished import check_whole
@@ -69,6 +70,8 @@ def _here(address: str, kind: Place, folder: Path) -> str | Path:
         return local_model(address)
     storage = open_storage(address)
     keys = [key for key in storage.list() if kind != "shards" or key.endswith(".tar")]
+    if kind == "shards" and keys and storage.exists(ENCODE_FILE):
+        keys.append(ENCODE_FILE)
     if not keys:
         raise StorageError(
             f"{address}: got no {'.tar ' if kind == 'shards' else ''}object, expected "

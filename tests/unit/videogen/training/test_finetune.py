@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from tests.encoded import write_encoded
 from videogen.errors import ConfigError, WeightsError
+from videogen.models.latents_digest import latents_digest
 from videogen.models.text import WordEncoder
 from videogen.models.weights import Model, load_model, save_model
 from videogen.training.config import FineTuneConfig, ScheduleConfig
@@ -115,6 +117,34 @@ def _products(adapters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         @ adapters[f"{name}.lora_A.weight"]
         for name in names
     }
+
+
+def test_latents_of_another_vae_are_refused(
+    config: FineTuneConfig, model: Model, tmp_path: Path
+) -> None:
+    def save(name: str, part: str) -> str:
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            next(p for n, p in other.vae.named_parameters() if n.startswith(part)).mul_(1.5)
+        save_model(tmp_path / name, other.spec, other.dit, other.vae, _module(other.text))
+        return latents_digest(tmp_path / name)
+
+    data = tmp_path / "data"
+    shutil.copytree(config.data, data)
+    config = replace(config, data=str(data))
+    encoded = {"model": "one", "vae_digest": save("decoder", "decoder")}
+    (data / "encode.json").write_text(json.dumps(encoded))
+    finetune(config, tmp_path / "out", stop_at=1)
+    assert latents_digest(tmp_path / "out" / "model") == encoded["vae_digest"]
+    encoded = {"model": "other", "vae_digest": save("encoder", "encoder")}
+    (data / "encode.json").write_text(json.dumps(encoded))
+    with pytest.raises(ConfigError, match=r"latents of the VAE of other .*, expected those of /"):
+        finetune(config, tmp_path / "out")
+
+
+def _module(text: object) -> torch.nn.Module:
+    assert isinstance(text, torch.nn.Module)
+    return text
 
 
 def test_new_words_are_learned_and_old_prompts_mean_the_same(model: Model) -> None:

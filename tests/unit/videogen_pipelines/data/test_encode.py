@@ -16,7 +16,8 @@ from tests.unit.videogen_pipelines.data.conftest import InProcess, save_scene
 from videogen.errors import ConfigError, StorageError
 from videogen.loading import load_generator
 from videogen.media import read_video
-from videogen.training.encoded_clips import EncodedClips
+from videogen.models.latents_digest import latents_digest
+from videogen.training.encoded_clips import EncodedClips, encoded_with
 from videogen_pipelines.data.encode import EncodeJob, EncodeReport, encode
 from videogen_pipelines.data.encode_workload import ClipShape, fitted, fitting_size
 from videogen_pipelines.data.shards import read_shard, write_shard
@@ -49,6 +50,7 @@ def test_latents_are_those_of_the_vae_and_training_reads_them(
     out = tmp_path / "out"
     report = run(shards, out, tiny_model)
     assert (report.state, report.shards, report.clips) == ("complete", 2, 3)
+    assert encoded_with(out)["vae_digest"] == latents_digest(tiny_model)
     clips = EncodedClips(out)
     assert sorted(clip.caption for clip in clips.clips) == ["clip one", "clip three", "clip two"]
     # 11 frames hold 9 = 4*2+1; 44 px hold 32, a multiple of 16 = 8 (VAE) x 2 (patch).
@@ -71,6 +73,9 @@ def test_latents_are_those_of_the_vae_and_training_reads_them(
 def test_a_stopped_run_goes_on(shards: Path, tmp_path: Path, tiny_model: Path):
     out = tmp_path / "out"
     assert run(shards, out, tiny_model, InProcess(stop_after=1)).state == "interrupted"
+    said = encoded_with(out)
+    del said["vae_digest"], said["text_digest"]  # as it was written before they were
+    (out / "encode.json").write_text(json.dumps(said))
     second = InProcess(order=1)
     assert run(shards, out, tiny_model, second).state == "complete"
     assert len(second.done) == 1
