@@ -20,6 +20,7 @@ from videogen.training.distill_model import Student, make_student, save_student
 from videogen.training.distill_pool import Segments, TrajectoryPool
 from videogen.training.distill_teacher import FLOW
 from videogen.training.draws import generator_of
+from videogen.training.finetune_state import saved_step
 from videogen.training.learner import Learner
 from videogen.training.loop import NO_HOOKS, Hooks, Saved, train
 from videogen.training.measured import LOSS
@@ -51,9 +52,7 @@ def distill(
     torch.set_num_threads(config.schedule.num_threads)
     folder.mkdir(parents=True, exist_ok=True)
     stage = Distillation(config, world)
-    for pool in stage.pools:
-        pool.restore(folder)
-        pool.fill(folder)
+    stage.restore(folder)
     train(stage, folder, world, stop_at, hooks)
 
 
@@ -69,6 +68,13 @@ class Distillation:
         ]
         self._num_draws = [0] * len(self.pools)
         self._next_step = 0
+
+    def restore(self, folder: Path) -> None:
+        """Fill the pools with what they held at the checkpoint of a folder."""
+        self._count(saved_step(folder))
+        for pool, num_draws in zip(self.pools, self._num_draws, strict=True):
+            pool.restore(folder, num_draws)
+            pool.fill(folder)
 
     @property
     def learner(self) -> Learner:
@@ -117,12 +123,16 @@ class Distillation:
 
     def _pool(self, step: int) -> TrajectoryPool:
         """The pool of a step, holding what it holds then."""
-        while self._next_step <= step:
-            self._num_draws[self._choice(self._next_step)] += 1
-            self._next_step += 1
+        self._count(step + 1)
         place = self._choice(step)
         self.pools[place].hold(self._num_draws[place])
         return self.pools[place]
+
+    def _count(self, stop: int) -> None:
+        """Count the draws of the steps before `stop`."""
+        while self._next_step < stop:
+            self._num_draws[self._choice(self._next_step)] += 1
+            self._next_step += 1
 
     def _choice(self, step: int) -> int:
         shares = np.array([pool.config.share for pool in self.pools])

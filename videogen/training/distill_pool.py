@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from videogen.training.prompts import training_prompt
 from videogen.training.windows import AHEAD
 from videogen.training.world import World
 
+NEXT, BEFORE = "next", "-before"
 ROUNDING = 1e-6
 MAX_KNOWN = 4
 """Most latent frames that a window goes on from."""
@@ -93,10 +95,8 @@ class TrajectoryPool:
 
     def hold(self, num_draws: int) -> None:
         """Make what a pool that was drawn from so often holds; the oldest clips make room."""
-        batch = self._whole.teacher_batch
-        due = int(num_draws * self.config.fresh_per_step / batch + ROUNDING)
-        while self._next < self.config.initial + due * batch:
-            self._make(batch)
+        while self._next < self._due(num_draws):
+            self._make(self._whole.teacher_batch)
 
     def draw(self, count: int, generator: torch.Generator) -> Segments:
         """Random parts of random clips."""
@@ -115,25 +115,48 @@ class TrajectoryPool:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the clips, so that a resumed run need not make them again."""
+        """Write the clips, so that a resumed run need not make them again.
+
+        What was written before stays beside it: the checkpoint that goes with it is the last one
+        until the next is written.
+        """
         path = self._path(folder)
         partial = path.with_suffix(".partial")
         held = {name: tensor[: len(self)] for name, tensor in self._tensors.items()}
-        save_file({**held, "next": torch.tensor([self._next])}, partial)
+        save_file({**held, NEXT: torch.tensor([self._next])}, partial)
+        if path.exists():
+            path.replace(self._path(folder, BEFORE))
         partial.replace(path)
 
-    def restore(self, folder: Path) -> None:
-        """Read what `save` wrote, if it is there; the first worker's file counts for all."""
-        path = self._path(folder)
-        saved = load_file(path) if self._world.is_first and path.exists() else {}
+    def restore(self, folder: Path, num_draws: int) -> None:
+        """Read what `save` wrote, if it is there; the first worker's file counts for all.
+
+        Args:
+            num_draws: how often the pool was drawn from until the checkpoint that a run goes on
+                from; a file of later is not read, and replaced by the one before.
+        """
+        saved = self._saved(folder, num_draws) if self._world.is_first else {}
         saved = of_first(saved, self._world, self._teacher.device)
         if saved:
-            following = int(saved.pop("next"))
+            following = int(saved.pop(NEXT))
             self._keep(saved)
             self._next = following
 
-    def _path(self, folder: Path) -> Path:
-        return folder / f"trajectories-{self._number}.safetensors"
+    def _saved(self, folder: Path, num_draws: int) -> dict[str, Tensor]:
+        path, before = self._path(folder), self._path(folder, BEFORE)
+        if before.exists() and not (path.exists() and _next_of(path) <= self._due(num_draws)):
+            before.replace(path)
+        return load_file(path) if path.exists() else {}
+
+    def _due(self, num_draws: int) -> int:
+        """How many clips were made when a pool was drawn from so often."""
+        batch = self._whole.teacher_batch
+        return self.config.initial + batch * int(
+            num_draws * self.config.fresh_per_step / batch + ROUNDING
+        )
+
+    def _path(self, folder: Path, when: str = "") -> Path:
+        return folder / f"trajectories-{self._number}{when}.safetensors"
 
     def _prompt(self, index: int) -> str:
         config, seed = self._whole, self._whole.schedule.seed
@@ -193,3 +216,9 @@ class TrajectoryPool:
         slots = torch.arange(self._next, self._next + count) % self.config.capacity
         for name, rows in made.items():
             self._tensors[name][slots] = rows
+
+
+def _next_of(path: Path) -> int:
+    """How many clips were made when a file was written."""
+    with safe_open(path, "pt") as file:
+        return int(file.get_tensor(NEXT))

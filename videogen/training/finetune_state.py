@@ -114,6 +114,15 @@ def load_state(
     return step
 
 
+def saved_step(folder: Path) -> int:
+    """The step that a run in a folder goes on with; 0 where there is no checkpoint."""
+    path = folder / CHECKPOINT_FILE
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as file:
+        return int(file.get_tensor("step"))
+
+
 def _check_origin(path: Path, origin: str) -> None:
     """Checkpoints that were written before they said their origin are taken as they are."""
     with safe_open(path, "pt") as file:

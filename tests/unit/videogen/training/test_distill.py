@@ -23,6 +23,7 @@ from videogen.training.distill import Distillation, distill
 from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
 from videogen.training.distill_teacher import Start, Teacher
 from videogen.training.draws import generator_of
+from videogen.training.finetune_state import CHECKPOINT_FILE
 from videogen.training.world import World
 
 SAMPLING = {
@@ -127,6 +128,25 @@ def test_an_interrupted_run_goes_on_as_if_it_never_stopped(config, tmp_path):
     assert [row["loss"] for row in whole] == [row["loss"] for row in parts]
     a, b = (tmp_path / name / "model" / LORA_FILE for name in ("whole", "parts"))
     assert a.read_bytes() == b.read_bytes()
+
+
+@pytest.mark.parametrize("lost", ["checkpoint", "checkpoint and pool"])
+def test_a_run_killed_between_its_pool_and_its_checkpoint_goes_on_exactly(config, tmp_path, lost):
+    pool = replace(config.pools[1], initial=16, fresh_per_step=8, share=1.0)
+    schedule = replace(SCHEDULE, num_steps=9, checkpoint_every=3)
+    short = replace(config, schedule=schedule, pools=(pool,))
+    distill(short, tmp_path / "whole")
+    parts = tmp_path / "parts"
+    for _ in range(2):  # twice at the same step
+        distill(short, parts, stop_at=3)
+        kept = (parts / CHECKPOINT_FILE).read_bytes()
+        distill(short, parts, stop_at=6)
+        (parts / CHECKPOINT_FILE).write_bytes(kept)
+    if lost == "checkpoint and pool":
+        (parts / "trajectories-0.safetensors").unlink()
+    distill(short, parts)
+    whole, again = (log_of(tmp_path / name) for name in ("whole", "parts"))
+    assert [row["loss"] for row in whole] == [row["loss"] for row in again]
 
 
 def test_another_rank_does_not_fit_the_checkpoint(config, tmp_path):
