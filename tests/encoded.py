@@ -16,7 +16,9 @@ from videogen.training.clips import numbered_scene, render_batch
 
 
 @torch.no_grad()
-def write_encoded(folder: Path, model: Model, sizes: dict[int, int], size: int = 32) -> Path:
+def write_encoded(
+    folder: Path, model: Model, sizes: dict[int, int], size: int = 32, fps: float = 12.0
+) -> Path:
     """Two shards of rendered clips; `sizes` says how many clips there are of so many frames."""
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
@@ -29,7 +31,7 @@ def write_encoded(folder: Path, model: Model, sizes: dict[int, int], size: int =
             for number, (caption, latents) in enumerate(clips[shard::2]):
                 key = f"{shard}-{number:06}"
                 data = save({"latents": latents.half().contiguous()})
-                _add(archive, f"{key}.json", json.dumps({"caption": caption}).encode())
+                _add(archive, f"{key}.json", json.dumps({"caption": caption, "fps": fps}).encode())
                 _add(archive, f"{key}.latents.safetensors", data)
     return folder
 

@@ -36,6 +36,8 @@ class EncodedClip:
     shape: tuple[int, ...]
     """`c t h w`."""
     caption: str
+    fps: float = 0.0
+    """0 where it is not known."""
 
 
 class EncodedClips:
@@ -97,7 +99,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _index(path: Path) -> Iterator[EncodedClip]:
-    captions: dict[str, str] = {}
+    said: dict[str, tuple[str, float]] = {}
     found: list[tuple[str, tarfile.TarInfo]] = []
     try:
         with tarfile.open(path, "r:") as archive:
@@ -105,14 +107,16 @@ def _index(path: Path) -> Iterator[EncodedClip]:
                 if member.name.endswith(LATENTS_SUFFIX):
                     found.append((member.name.removesuffix(LATENTS_SUFFIX), member))
                 elif member.name.endswith(META_SUFFIX):
-                    captions[member.name.removesuffix(META_SUFFIX)] = _caption(archive, member)
+                    said[member.name.removesuffix(META_SUFFIX)] = _said(archive, member)
         for key, member in found:
+            caption, fps = said[key]
             yield EncodedClip(
                 shard=path,
                 offset=member.offset_data,
                 num_bytes=member.size,
                 shape=_shape(path, member),
-                caption=captions[key],
+                caption=caption,
+                fps=fps,
             )
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
         raise ConfigError(
@@ -121,9 +125,14 @@ def _index(path: Path) -> Iterator[EncodedClip]:
         ) from error
 
 
-def _caption(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+def _said(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, float]:
+    """Caption and fps."""
     file = archive.extractfile(member)
-    return str(json.load(file)["caption"]) if file is not None else ""
+    if file is None:
+        return "", 0.0
+    said = json.load(file)
+    fps = said.get("fps")
+    return str(said["caption"]), float(fps) if isinstance(fps, int | float) else 0.0
 
 
 def _shape(path: Path, member: tarfile.TarInfo) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from videogen.training.finetune_model import Student, make_student
 from videogen.training.finetune_result import save_result
 from videogen.training.learner import Learner
 from videogen.training.loop import NO_HOOKS, Hooks, Saved, train
+from videogen.training.recommended import differing
 from videogen.training.world import World
 
 
@@ -32,7 +33,8 @@ def finetune(
         folder: of this worker; those of all workers hold the same checkpoint, or none.
         world: None is that of the default process group.
         stop_at: leave after this step with a checkpoint; the schedule stays that of the config.
-        hooks: `on_save` is given the averaged `VideoModel`.
+        hooks: `on_save` is given the averaged `VideoModel`; `on_note` is told of clips that are
+            not what the model recommends.
 
     Raises:
         ConfigError: the data is not there or does not fit the model.
@@ -40,7 +42,10 @@ def finetune(
     """
     world = world or World.of_process_group()
     torch.set_num_threads(config.schedule.num_threads)
-    train(FineTuning(config, world), folder, world, stop_at, hooks)
+    stage = FineTuning(config, world)
+    if world.is_first and (note := stage.note()):
+        hooks.on_note(note)
+    train(stage, folder, world, stop_at, hooks)
 
 
 class FineTuning:
@@ -54,6 +59,12 @@ class FineTuning:
     @property
     def learner(self) -> Learner:
         return self.student.learner
+
+    def note(self) -> str:
+        """How clips differ from what the model recommends, and what becomes of it; "" if not."""
+        said = differing(self.student.recommended, self.student.base.spec)
+        whole, adapter = "the result will recommend the former", "ask for the former to generate"
+        return f"{said}; {adapter if self.config.lora_rank else whole}" if said else ""
 
     def draw(self, step: int) -> Draw:
         return draw(self.config, self.clips.buckets, step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,7 @@ from videogen.training.encoded_clips import EncodedClips, encoded_with
 from videogen.training.finetune_state import Averages
 from videogen.training.learner import Learner, check_muon, share, transformer_optimizers
 from videogen.training.lora import add_lora
+from videogen.training.recommended import most_frequent
 from videogen.training.vocabulary import with_words_of
 from videogen.training.world import World
 
@@ -33,12 +35,14 @@ class Student:
 
     Attributes:
         base: as it was read; its VAE and its description go into the result.
+        recommended: sampling settings of most of the clips, which the result recommends.
     """
 
     base: VideoModel
     module: Conditioned
     learner: Learner
     denoising: Denoising
+    recommended: dict[str, Any]
 
 
 def make_student(config: FineTuneConfig, clips: EncodedClips, world: World) -> Student:
@@ -70,7 +74,7 @@ def make_student(config: FineTuneConfig, clips: EncodedClips, world: World) -> S
     )
     schedule = schedule_of(base.spec)
     denoising = Denoising(schedule.path, schedule.prediction, config.autocast)
-    return Student(base, module, learner, denoising)
+    return Student(base, module, learner, denoising, most_frequent(clips, base.spec))
 
 
 def _load(config: FineTuneConfig) -> VideoModel:

@@ -35,9 +35,9 @@ def save_result(student: Student, config: FineTuneConfig, folder: Path | None) -
         return None
     if config.lora_rank:
         save_lora(tensors, folder / LORA_FILE)
-        return dataclasses.replace(student.base, dit=_with_adapters(student, config, tensors))  # pyright: ignore[reportArgumentType]
-    base = student.base
-    assert isinstance(base, Model)
+        base = _recommending(student) if isinstance(student.base, Model) else student.base
+        return dataclasses.replace(base, dit=_with_adapters(student, config, tensors))  # pyright: ignore[reportArgumentType]
+    base = _recommending(student)
     dit = SpacetimeDiT(base.spec.dit)
     dit.load_state_dict(tensors)
     text, spec = (
@@ -51,6 +51,14 @@ def save_result(student: Student, config: FineTuneConfig, folder: Path | None) -
     module = text if isinstance(text, nn.Module) else None
     spec = save_model(folder / MODEL_FOLDER, spec, dit, base.vae, module)
     return dataclasses.replace(base, spec=spec, dit=dit.eval(), text=text)
+
+
+def _recommending(student: Student) -> Model:
+    """The model that was read, recommending what its clips were."""
+    base = student.base
+    assert isinstance(base, Model)
+    sampling = base.spec.sampling | student.recommended
+    return dataclasses.replace(base, spec=dataclasses.replace(base.spec, sampling=sampling))
 
 
 def _text(config: FineTuneConfig, base: Model) -> TextConfig:

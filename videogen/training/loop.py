@@ -69,11 +69,13 @@ class Hooks:
         on_step: every step done and what it measured, on every worker.
         on_save: every step whose averaged model was written, and the model, on the first worker.
         on_checkpoint: every step that can be gone on from, once all of it is written, there.
+        on_note: what to know of the data before it is trained on, there.
     """
 
     on_step: Callable[[int, Measured], None] = lambda step, measured: None
     on_save: Callable[[int, Any], None] = lambda step, model: None
     on_checkpoint: Callable[[int], None] = lambda step: None
+    on_note: Callable[[str], None] = lambda note: None
 
 
 NO_HOOKS = Hooks()

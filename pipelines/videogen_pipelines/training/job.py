@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from videogen_pipelines.training.stages import STAGES
 from videogen_pipelines.training.validation import make_clips
 
 LOCK = ".lock-train"
+logger = logging.getLogger(__name__)
 Report = Callable[[int, float], None]
 
 
@@ -137,7 +139,7 @@ def _train(job: TrainingJob, report: Report) -> None:
             clips = Path(folder, "validation", f"{step:06}")
             make_clips(model, job.validation_prompts, clips, config.schedule.device)
 
-        hooks = Hooks(on_step, on_save, lambda step: uploads.store())
+        hooks = Hooks(on_step, on_save, lambda step: uploads.store(), logger.warning)
         stage.train(config, folder, hooks)
 
 

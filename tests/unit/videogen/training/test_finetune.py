@@ -119,6 +119,28 @@ def _products(adapters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_the_result_recommends_what_most_clips_are(
+    model: Model, tiny_model: Path, config: FineTuneConfig, tmp_path: Path, lora_rank: int
+) -> None:
+    data = write_encoded(tmp_path / "data", model, {5: 2, 9: 3, 1: 4}, fps=30.0)
+    config = replace(config, data=str(data), model=str(tiny_model), lora_rank=lora_rank)
+    notes: list[str] = []
+    made: list[Model] = []
+    hooks = Hooks(on_save=lambda step, model: made.append(model), on_note=notes.append)
+    finetune(config, tmp_path / "out", stop_at=1, hooks=hooks)
+    expected = {"num_frames": 9, "height": 32, "width": 32, "fps": 30.0}
+    assert expected.items() <= made[0].spec.sampling.items()
+    assert len(notes) == 1
+    assert "most clips have 9 frames, 30 fps; tiny recommends 5 frames, 12 fps; " in notes[0]
+    if not lora_rank:
+        result = load_model(tmp_path / "out" / "model").spec
+        assert result.sampling == model.spec.sampling | expected
+        again = replace(config, model=str(tmp_path / "out" / "model"))
+        finetune(again, tmp_path / "again", stop_at=1, hooks=hooks)
+        assert len(notes) == 1
+
+
 def test_latents_of_another_vae_are_refused(
     config: FineTuneConfig, model: Model, tmp_path: Path
 ) -> None:
