@@ -145,6 +145,9 @@ def encode(
         int | None, typer.Option(min=1, help="Scale and crop to it; else the clip's own.")
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="See --height.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Leave out frames of faster clips; else all are taken.")
+    ] = None,
     gangs: Gangs = None,
     address: Address = None,
     overrides: Overrides = None,
@@ -166,7 +169,7 @@ def encode(
     from videogen_pipelines.data.encode_workload import ClipShape
 
     said = [*_settings(overrides, gangs, address), override("model.name", model)]
-    job = EncodeJob.check(shards, out, ClipShape.check(num_frames, height, width), said)
+    job = EncodeJob.check(shards, out, ClipShape.check(num_frames, height, width, fps), said)
     progress = Console(stderr=True)
     with stoppable(progress):
         report = encode_shards(job, progress, log_interval)

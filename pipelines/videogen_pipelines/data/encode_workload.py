@@ -31,30 +31,41 @@ from videogen_pipelines.model_cache import local_model
 LATENTS, TEXT = "latents.safetensors", "text.safetensors"
 _MULTIPLES = range(1, 9)
 _FEW_PX = 32
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class ClipShape:
-    """What clips are brought to; None leaves it as it is, as far as the model allows."""
+    """What clips are brought to; None leaves it as it is, as far as the model allows.
+
+    Of clips of more `fps` frames are left out; others stay as they are.
+    """
 
     num_frames: int | None = None
     height: int | None = None
     width: int | None = None
+    fps: float | None = None
 
     @classmethod
     def check(
-        cls, num_frames: int | None = None, height: int | None = None, width: int | None = None
+        cls,
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        fps: float | None = None,
     ) -> ClipShape:
         """From what people said.
 
         Raises:
-            ConfigError: a height without a width, or the other way round.
+            ConfigError: a height without a width, or the other way round; or no fps at all.
         """
         if (height is None) != (width is None):
             raise ConfigError(
                 f"--height, --width: got {height} and {width}, expected both or neither."
             )
-        return cls(num_frames, height, width)
+        if fps is not None and not fps > 0:
+            raise ConfigError(f"--fps: got {fps}, expected more than 0.")
+        return cls(num_frames, height, width, fps)
 
 
 @dataclass(frozen=True)
@@ -147,7 +158,7 @@ class EncodeWorkload:
         caption = said.get("caption")
         if not isinstance(caption, str):
             caption = sample.get("txt", b"").decode().strip()
-        frames = self._fitted(key, path)
+        frames, fps = self._fitted(key, path)
         return {
             "json": to_json(
                 {
@@ -156,28 +167,24 @@ class EncodeWorkload:
                     "num_frames": len(frames),
                     "height": frames.shape[1],
                     "width": frames.shape[2],
+                    **fps,
                 }
             ),
             LATENTS: self._latents(key, frames),
             TEXT: self._text(caption),
         }
 
-    def _fitted(self, key: str, path: Path) -> np.ndarray:
-        """Frames uint8 `t h w c` of a size and number that the model takes."""
+    def _fitted(self, key: str, path: Path) -> tuple[np.ndarray, dict[str, float]]:
+        """Frames uint8 `t h w c` of a size and number that the model takes; fps where it is new."""
         info, shape, spec = probe(path), self.task.shape, self._model.spec
-        count = fitting_frames(spec, min(info.num_frames, shape.num_frames or info.num_frames))
+        step = max(1.0, info.fps / shape.fps) if shape.fps else 1.0
+        there = int((info.num_frames - 1) / step + _ROUNDING) + 1
+        count = fitting_frames(spec, min(there, shape.num_frames or there))
         size = fitting_size(spec, count, shape.height or info.height, shape.width or info.width)
-        portions: list[np.ndarray] = []
-        have = 0
-        for portion in iter_video(path):
-            taken = portion[: count - have]
-            portions.append(np.stack([fitted(frame, *size) for frame in taken]))
-            have += len(taken)
-            if have == count:
-                break
-        if have < count:
-            raise MediaError(f"{key}: got {have} frames, expected {count}.")
-        return np.concatenate(portions)
+        frames = [fitted(frame, *size) for frame in _every(path, step, count)]
+        if len(frames) < count:
+            raise MediaError(f"{key}: got {len(frames)} frames, expected {count}.")
+        return np.stack(frames), {"fps": round(info.fps / step, 3)} if step > 1 else {}
 
     def _latents(self, key: str, frames: np.ndarray) -> bytes:
         """Normalised latents `c t h w`, float16."""
@@ -203,6 +210,18 @@ class EncodeWorkload:
         named = {"tokens": said.tokens, "pooled": said.pooled}
         tensors = {name: value[0].half().cpu().contiguous() for name, value in named.items()}
         return save({**tensors, "mask": said.mask[0].cpu().contiguous()})
+
+
+def _every(path: Path, step: float, count: int) -> Iterator[np.ndarray]:
+    """So many frames of a video from its start, `step` or more apart; fewer where it ends."""
+    first = done = 0
+    for portion in iter_video(path):
+        while done < count and (place := int(done * step + 0.5) - first) < len(portion):
+            yield portion[place]
+            done += 1
+        first += len(portion)
+        if done == count:
+            return
 
 
 def fitting_frames(spec: ClipSpec, num_frames: int) -> int:

@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 from safetensors.torch import load
 
-from tests.unit.videogen_pipelines.data.conftest import InProcess, save_scene
+from tests.unit.videogen_pipelines.data.conftest import InProcess, save_scene, scene
 from videogen.errors import ConfigError, StorageError
 from videogen.loading import load_generator
-from videogen.media import read_video
+from videogen.media import read_video, write_video
 from videogen.models.latents_digest import latents_digest
 from videogen.training.encoded_clips import EncodedClips, encoded_with
 from videogen_pipelines.data.encode import EncodeJob, EncodeReport, encode
@@ -112,6 +112,32 @@ def test_another_model_or_shape_needs_another_output(
     (tmp_path / "nothing").mkdir()
     with pytest.raises(StorageError, match="expected shards of clips"):
         run(tmp_path / "nothing", tmp_path / "out", tiny_model)
+
+
+def test_faster_clips_are_thinned_and_slower_ones_stay(tmp_path: Path, tiny_model: Path):
+    (tmp_path / "in").mkdir()
+    clips = []
+    for name, fps in (("fast", 30.0), ("slow", 6.0)):
+        frames = scene(5, num_frames=18, side=32)
+        write_video(tmp_path / f"{name}.mp4", frames, fps)
+        said = {"mp4": (tmp_path / f"{name}.mp4").read_bytes(), "txt": name.encode()}
+        clips.append((name, {**said, "json": json.dumps({"fps": fps}).encode()}))
+    write_shard(tmp_path / "in" / "a.tar", clips)
+    run(tmp_path / "in", tmp_path / "out", tiny_model, fps=8)
+    found = EncodedClips(tmp_path / "out")
+    assert {clip.caption: (clip.fps, clip.shape[1]) for clip in found.clips} == {
+        "fast": (8.0, 2),  # frames 0, 4, 8, 11 and 15 of 18
+        "slow": (6.0, 5),
+    }
+    model = load_generator(tiny_model).model
+    frames, _ = read_video(tmp_path / "fast.mp4")
+    thin = torch.from_numpy(frames[[0, 4, 8, 11, 15]]).permute(3, 0, 1, 2)[None]
+    with torch.inference_mode():
+        expected = model.normalise(model.vae.encode(thin.float() / 127.5 - 1))
+    index = next(i for i, clip in enumerate(found.clips) if clip.caption == "fast")
+    torch.testing.assert_close(found.latents([index]), expected, atol=2e-3, rtol=1e-3)
+    with pytest.raises(ConfigError, match="--fps: got 0, expected more than 0"):
+        ClipShape.check(fps=0)
 
 
 def test_frames_are_scaled_and_cropped_around_the_middle(tiny_model: Path):
