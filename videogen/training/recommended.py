@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from videogen.defaults import sampling_defaults
 from videogen.models.protocol import ClipSpec
 from videogen.training.encoded_clips import EncodedClips
 
@@ -35,11 +34,10 @@ def most_frequent(clips: EncodedClips, spec: ClipSpec) -> dict[str, Any]:
 
 def differing(found: dict[str, Any], spec: ClipSpec) -> str:
     """What of the clips is not as the model that is trained recommends; "" where nothing is."""
-    usual = sampling_defaults(spec.name, spec.sampling).model_dump()
+    usual = {name: spec.sampling.get(name) for name in found}
     other = [name for name, value in found.items() if usual[name] != value]
     if not other:
         return ""
-    clips, model = (
-        ", ".join(_SAID[name].format(values[name]) for name in other) for values in (found, usual)
-    )
-    return f"most clips have {clips}; {spec.name} recommends {model}"
+    model = ", ".join(_SAID[name].format(usual[name]) for name in other if usual[name] is not None)
+    clips = ", ".join(_SAID[name].format(found[name]) for name in other)
+    return f"most clips have {clips}; {spec.name} recommends {model or 'nothing'}"

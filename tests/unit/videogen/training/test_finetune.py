@@ -132,7 +132,7 @@ def test_the_result_recommends_what_most_clips_are(
     expected = {"num_frames": 9, "height": 32, "width": 32, "fps": 30.0}
     assert expected.items() <= made[0].spec.sampling.items()
     assert len(notes) == 1
-    assert "most clips have 9 frames, 30 fps; tiny recommends 5 frames, 12 fps; " in notes[0]
+    assert "most clips have 9 frames, 30 fps; tiny recommends 5 frames; " in notes[0]
     if not lora_rank:
         result = load_model(tmp_path / "out" / "model").spec
         assert result.sampling == model.spec.sampling | expected
