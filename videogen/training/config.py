@@ -176,7 +176,7 @@ class FineTuneConfig:
     """What to start from: "default" or a model folder."""
     name: str = "finetuned"
     data: str
-    """A folder of shards that `videogen data encode` wrote with the same model."""
+    """A folder of shards that `videogen data encode` wrote with a model of the same VAE."""
     accumulate: int = 1
     """Parts that each worker's share of a batch is taken in, one after the other."""
     strategy: Literal["ddp", "fsdp"] = "ddp"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.encoded import write_encoded
 from tests.tiny_published import latte_pipeline, wan_pipeline
 from videogen.errors import ConfigError
 from videogen.loading import load_generator
+from videogen.models.latents_digest import latents_digest, text_digest
 from videogen.models.protocol import VideoModel
 from videogen.models.published import load_published
 from videogen.models.variant import Lora, Variant
@@ -78,6 +80,29 @@ def denoised(model: VideoModel) -> torch.Tensor:
 
 def losses_of(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_published_models_of_one_encoder_read_the_same_latents(
+    config: Path, tmp_path: Path
+) -> None:
+    model = config.parent / "model"
+
+    def other(part: str, start: str) -> Path:
+        folder = tmp_path / f"{part}-{start}"
+        shutil.copytree(model, folder)
+        path = next((folder / part).glob("*.safetensors"))
+        tensors = load_file(path)
+        name = next(name for name in sorted(tensors) if name.startswith(start))
+        save_file({**tensors, name: tensors[name] + 1}, path)
+        return folder
+
+    altered = {start: other("vae", start) for start in ("encoder.", "decoder.")}
+    same = [latents_digest(folder) == latents_digest(model) for folder in altered.values()]
+    assert same == [False, True]
+    assert text_digest(altered["encoder."]) == text_digest(model)
+    texts = other("text_encoder", "")
+    assert text_digest(texts) != text_digest(model)
+    assert latents_digest(texts) == latents_digest(model)
 
 
 def test_what_only_adapters_can_learn_is_refused_at_once(
