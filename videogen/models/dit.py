@@ -6,6 +6,8 @@ clean frames, and rolls frames out one after the other (diffusion forcing, Chen 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,6 +49,7 @@ class SpacetimeDiT(nn.Module):
         first_frame: int = 0,
         trained_frames: int | None = None,
         cache: KVCache | None = None,
+        observe: Callable[[int, Tensor], None] | None = None,
     ) -> Tensor:
         """Predict for noisy latents.
 
@@ -59,6 +62,7 @@ class SpacetimeDiT(nn.Module):
                 one frequency of the position embedding down, see `stretched`.
             cache: keys and values of the frames before these, of a factorized causal model at
                 b = 1; these are kept as well where it is writing.
+            observe: told the number of every block and its tokens, `b t s c`.
 
         Returns:
             The prediction, `b c t h w`.
@@ -75,7 +79,7 @@ class SpacetimeDiT(nn.Module):
             first_frame += cache.num_frames
         whole = self._stream(latents, timesteps, text, first_frame, trained_frames)
         stream = self.layout.scatter(whole)
-        patches = self.layout.gather(self._transform(stream, self._pasts(cache, latents)))
+        patches = self.layout.gather(self._transform(stream, self._pasts(cache, latents), observe))
         return unpatchify(patches, self.config.patch, h // p)
 
     def set_attention_backend(self, backend: str) -> None:
@@ -119,13 +123,20 @@ class SpacetimeDiT(nn.Module):
         angles = self._angles(frames, latents, None)
         return [Past(cache, layer, angles) for layer in cache.layers]
 
-    def _transform(self, stream: Stream, pasts: list[Past] | None = None) -> Tensor:
+    def _transform(
+        self,
+        stream: Stream,
+        pasts: list[Past] | None = None,
+        observe: Callable[[int, Tensor], None] | None = None,
+    ) -> Tensor:
         """Patches of noisy latents to patches of the prediction, `b t s c`."""
         condition, mask = stream.condition, self.layout.token_mask(stream)
         x = self.embed(stream.patches)
         for index, block in enumerate(self.blocks):
             past = None if pasts is None else pasts[index]
             x = block(x, condition, stream.text, stream.text_mask, stream.angles, mask, past)
+            if observe is not None:
+                observe(index, x)
         shift, scale = self.modulation(condition)[:, :, None].chunk(2, dim=-1)
         return self.head(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)
 

@@ -158,6 +158,11 @@ class DiTTrainConfig:
     """Matrix products in bfloat16: faster where the CPU has instructions for it."""
     compile: bool = False
     """Compile the blocks: a minute or two for every length of clips, then steps are quicker."""
+    map_weight: float = 0.0
+    """Weight of a second loss: which shape, colour and motion is where, read off the tokens behind
+    a block. It is learned to learn the first sooner, and not part of the model."""
+    map_block: int = 3
+    """The block, from 1."""
     sampling: dict[str, Any] = field(default_factory=dict)
     """Written into the model folder as its recommended sampling."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,8 @@ NUM_BINS = 4
 BY_LEVEL = "loss_by_level"
 
 
-class Conditioned(nn.Module):
-    """A transformer that reads prompts; a text encoder that is a child of it is trained too.
+class Prompted(nn.Module):
+    """A transformer and what reads its prompts; a text encoder that is a child is trained too.
 
     Args:
         num_tokens: what prompts are padded to, so that compiled blocks see one shape.
@@ -39,11 +39,17 @@ class Conditioned(nn.Module):
         self._read = partial(_encode, text, trains_text)
         self._num_tokens = num_tokens
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
+    def told(self, prompts: Sequence[str]) -> Any:
+        """Encoded prompts."""
         text = self._read(prompts)
-        if self._num_tokens is not None:
-            text = padded(text, self._num_tokens)
-        return self.dit(noisy, timesteps, text=text)
+        return text if self._num_tokens is None else padded(text, self._num_tokens)
+
+
+class Conditioned(Prompted):
+    """Predicts for noisy latents and their prompts."""
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
+        return self.dit(noisy, timesteps, text=self.told(prompts))
 
 
 def _encode(text: Any, is_trained: bool, prompts: Sequence[str]) -> Any:
@@ -79,7 +85,11 @@ class Denoising:
     autocast: bool = False
 
     def losses(
-        self, forward: nn.Module, device: torch.device, clips: NoisyClips, num_counted: int
+        self,
+        forward: Callable[..., Tensor],
+        device: torch.device,
+        clips: NoisyClips,
+        num_counted: int,
     ) -> dict[str, Tensor]:
         """Mean squared errors of frames, as `videogen.training.loop.Stage.losses` wants them.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,14 @@ from videogen.training.draws import generator_of
 from videogen.training.latent_pool import LatentPool
 from videogen.training.learner import Learner
 from videogen.training.loop import NO_HOOKS, Hooks, Saved, train
+from videogen.training.map_reader import map_errors, patches_of_maps
+from videogen.training.measured import LOSS
 from videogen.training.prompts import training_prompt
+from videogen.training.scene_maps import scene_maps
 from videogen.training.windows import Batch
 from videogen.training.world import World
+
+MAP_LOSS = "map_loss"
 
 
 def train_dit(
@@ -125,9 +131,37 @@ class DiTTraining:
         )
         counted = ~drawn.batch.known
         clips = NoisyClips(latents, noise, drawn.levels[part], drawn.captions[part], counted[part])
-        return self.beginner.denoising.losses(
-            self.learner.forward, self.learner.device, clips, int(counted.sum())
-        )
+        if not self.config.map_weight:
+            return self.beginner.denoising.losses(
+                self.learner.forward, self.learner.device, clips, int(counted.sum())
+            )
+        return self._losses_with_maps(drawn, part, clips, int(counted.sum()))
+
+    def _losses_with_maps(
+        self, drawn: DrawnWindows, part: slice, clips: NoisyClips, num_counted: int
+    ) -> dict[str, Tensor]:
+        device, read = self.learner.device, []
+
+        def forward(*inputs: Any) -> Tensor:
+            prediction, maps = self.learner.forward(*inputs)
+            read.append(maps)
+            return prediction
+
+        losses = self.beginner.denoising.losses(forward, device, clips, num_counted)
+        errors = map_errors(read[0], self._maps(drawn.batch, part).to(device))
+        map_loss = errors.sum() / drawn.levels.numel()
+        # Windows of clips that run round have no maps.
+        map_loss = map_loss * (drawn.batch.firsts is not None)
+        total = losses[LOSS] + self.config.map_weight * map_loss
+        return {**losses, LOSS: total, MAP_LOSS: map_loss}
+
+    def _maps(self, batch: Batch, part: slice) -> Tensor:
+        """What is where in the clips of a part, as tokens `b t s d`."""
+        _, _, t, cells, _ = batch.latents[part].shape
+        firsts = (batch.firsts or [0] * len(batch.scenes))[part]
+        factor = self.beginner.vae.config.time_factor
+        maps = scene_maps(batch.scenes[part], firsts, t, cells, factor)
+        return patches_of_maps(maps, self.config.dit)
 
     def computing(self) -> AbstractContextManager[object]:
         return attention(self.learner.device)
@@ -164,5 +198,5 @@ class DiTTraining:
         batch = pool.draw(count, generator)
         if pool.config.kind == "whole" and frames > 1 and rng.random() < self.config.shorter_share:
             kept = int(rng.integers(1, frames))
-            return Batch(batch.latents[:, :, :kept], batch.scenes, batch.known[:, :kept])
+            return replace(batch, latents=batch.latents[:, :, :kept], known=batch.known[:, :kept])
         return batch

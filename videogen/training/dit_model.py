@@ -14,9 +14,10 @@ from videogen.models.text import WordEncoder
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import Model, load_model, load_vae, save_model
 from videogen.training.config import DiTTrainConfig
-from videogen.training.denoising import Conditioned, Denoising, blocks_of
+from videogen.training.denoising import Conditioned, Denoising, Prompted, blocks_of
 from videogen.training.finetune_state import Averages, averaged
 from videogen.training.learner import Learner, check_muon, share, transformer_optimizers
+from videogen.training.map_reader import MapReader
 from videogen.training.prompts import vocabulary_of
 from videogen.training.vocabulary import with_words_of
 from videogen.training.world import World
@@ -52,8 +53,7 @@ def make_beginner(config: DiTTrainConfig, world: World) -> Beginner:
         for block in dit.blocks:
             block.compile(dynamic=False)
     tokens = text.max_tokens if config.compile else None
-    module = Conditioned(dit, text, trains_text=True, num_tokens=tokens).train()
-    module = module.to(schedule.device)
+    module = _module(config, dit, text, tokens).train().to(schedule.device)
     forward = share(module, schedule, world, config.strategy, blocks_of(dit))
     optimizers, rates = transformer_optimizers(module, schedule, config.muon_learning_rate)
     learner = Learner(
@@ -76,6 +76,14 @@ def make_beginner(config: DiTTrainConfig, world: World) -> Beginner:
     )
     denoising = Denoising(RectifiedFlow(), "flow", config.autocast)
     return Beginner(spec, vae.to(schedule.device), learner, denoising)
+
+
+def _module(
+    config: DiTTrainConfig, dit: SpacetimeDiT, text: WordEncoder, tokens: int | None
+) -> Prompted:
+    if not config.map_weight:
+        return Conditioned(dit, text, trains_text=True, num_tokens=tokens)
+    return MapReader(dit, text, config.dit, after=config.map_block, num_tokens=tokens)
 
 
 def save_beginner(beginner: Beginner, folder: Path | None) -> Model | None:

@@ -28,11 +28,14 @@ class Batch:
         latents: normalised, float32 `b c t h w`.
         scenes: what each clip shows.
         known: bool `b t`; known frames are given, lightly noised, and cost nothing.
+        firsts: the latent frame of its clip that each window starts at; None for those that run
+            round.
     """
 
     latents: Tensor
     scenes: list[Scene]
     known: Tensor
+    firsts: list[int] | None = None
 
 
 def windows(
@@ -46,7 +49,8 @@ def windows(
         counts = torch.randint(1, _context(size) + 1, (len(latents), 1), generator=generator)
         known |= torch.arange(size) < counts
         known[:, size - AHEAD :] = True
-    return Batch(latents[:, :, -size:], scenes, known)
+    firsts = None if kind == "looped" else [0] * len(scenes)
+    return Batch(latents[:, :, -size:], scenes, known, firsts)
 
 
 def glide(size: int) -> int:
@@ -68,4 +72,4 @@ def _continued(
     counts = torch.randint(1, min(MAX_KNOWN, size - 1) + 1, (b,), generator=generator)
     unaided = (firsts == 0) & (torch.rand(b, generator=generator) < 0.5)
     counts = torch.where(unaided, 0, counts)
-    return Batch(cut, scenes, torch.arange(size) < counts[:, None])
+    return Batch(cut, scenes, torch.arange(size) < counts[:, None], firsts.tolist())
