@@ -85,7 +85,8 @@ class VAETrainConfig:
     freeze_encoder: bool = False
     """Train the decoder alone, so that a DiT trained on these latents stays valid."""
     latent_noise: float = 0.05
-    """Noise on the latents in standard deviations, when the encoder is frozen or anchored."""
+    """Most noise on the latents, in standard deviations, when the encoder is frozen or anchored;
+    each clip has between none and this much. A decoder that knows noise mends a DiT's slips."""
     anchor_weight: float = 0.0
     """Weight of the squared distance of the latents to those of `start_from`, in standard
     deviations, in place of the KL term: the encoder goes on learning, and a DiT trained on the

@@ -7,6 +7,7 @@ from typing import Any
 
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from videogen.models.config import DiTConfig
 from videogen.training.denoising import Prompted
@@ -14,7 +15,7 @@ from videogen.training.scene_maps import NAMES
 
 
 class MapReader(Prompted):
-    """A DiT whose tokens behind one block are read, linearly, as maps of the scene.
+    """A DiT whose normed tokens behind one block are read, linearly, as maps of the scene.
 
     Args:
         after: number of that block, from 1.
@@ -26,6 +27,8 @@ class MapReader(Prompted):
         super().__init__(dit, text, trains_text=True, num_tokens=num_tokens)
         _, p, q = config.patch
         self.reader = nn.Linear(config.width, p * q * len(NAMES))
+        nn.init.zeros_(self.reader.weight)
+        nn.init.zeros_(self.reader.bias)
         self._after = after
 
     def forward(
@@ -36,7 +39,8 @@ class MapReader(Prompted):
         prediction = self.dit(
             noisy, timesteps, text=self.told(prompts), observe=lambda _, x: tokens.append(x)
         )
-        return prediction, self.reader(tokens[self._after - 1])
+        seen = tokens[self._after - 1]
+        return prediction, self.reader(F.layer_norm(seen, seen.shape[-1:]))
 
 
 def patches_of_maps(maps: Tensor, config: DiTConfig) -> Tensor:

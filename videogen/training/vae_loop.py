@@ -153,8 +153,12 @@ class VAETraining:
         side = vae.space_factor
         size = vae.latent_channels, vae.latent_frames(t), h // side, w // side
         seed = self.config.schedule.seed
-        noise = [torch.randn(size, generator=generator_of(seed, step, place)) for place in places]
-        return torch.stack(noise).to(self.learner.device)
+        generators = [generator_of(seed, step, place) for place in places]
+        noise = torch.stack([torch.randn(size, generator=each) for each in generators])
+        if self.config.freeze_encoder or self.config.anchor_weight:
+            shares = [torch.rand(1, 1, 1, 1, generator=each) for each in generators]
+            noise = noise * self.config.latent_noise * torch.stack(shares)
+        return noise.to(self.learner.device)
 
 
 def _start_from(vae: VideoVAE, config: VAETrainConfig) -> LatentStatistics | None:

@@ -45,7 +45,7 @@ class VAELoss(nn.Module):
         super().__init__()
         self.vae = vae
         if config.freeze_encoder:
-            self._latents = partial(_frozen_latents, config=config, spread=spread)
+            self._latents = partial(_frozen_latents, spread=spread)
         elif anchor is not None:
             self._latents = partial(_anchored, config=config, spread=spread, anchor=anchor)
         else:
@@ -57,7 +57,8 @@ class VAELoss(nn.Module):
 
         Args:
             frames: `b 3 t h w` in [-1, 1].
-            noise: standard normal, of the shape of their latents.
+            noise: of the shape of their latents; standard normal where these are drawn from the
+                posterior, in standard deviations of the latents otherwise.
         """
         config = self._config
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=config.autocast):
@@ -86,10 +87,10 @@ def _sample(
 
 @torch.no_grad()
 def _frozen_latents(
-    vae: VideoVAE, frames: Tensor, noise: Tensor, config: VAETrainConfig, spread: Tensor
+    vae: VideoVAE, frames: Tensor, noise: Tensor, spread: Tensor
 ) -> tuple[Tensor, Tensor]:
     mean = vae.encode(frames)
-    return mean + config.latent_noise * spread * noise, frames.new_zeros(len(frames))
+    return mean + spread * noise, frames.new_zeros(len(frames))
 
 
 def _anchored(
@@ -105,4 +106,4 @@ def _anchored(
     with torch.no_grad():
         former = anchor.encode(frames)
     distance = _by_clip(((mean - former) / spread).square())
-    return mean + config.latent_noise * spread * noise, config.anchor_weight * distance
+    return mean + spread * noise, config.anchor_weight * distance

@@ -39,7 +39,8 @@ def plan(
         int | None, typer.Option(min=1, help="Denoising steps of a clip.")
     ] = None,
     max_clip_s: Annotated[
-        float | None, typer.Option(min=0, help="Seconds that a clip may take at most, as predicted.")
+        float | None,
+        typer.Option(min=0, help="Seconds that a clip may take at most, as predicted."),
     ] = None,
     cfg_degree: Annotated[
         int | None, typer.Option(help="Also check that so many ranks can share guidance.")
