@@ -43,6 +43,7 @@ def test_blocks_up_to_the_one_that_is_read_learn_from_it(reader: MapReader) -> N
     torch.nn.init.normal_(reader.reader.weight)
     tokens = read(reader)
     map_errors(tokens, torch.rand_like(tokens)).sum().backward()
+    assert isinstance(reader.dit, SpacetimeDiT)
     learns = [
         any(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
         for block in reader.dit.blocks
