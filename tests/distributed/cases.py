@@ -37,6 +37,8 @@ class Case:
     first_frame: int = 0
     cfg_degree: int = 1
     seq_degree: int = 1
+    patch: int = 1
+    detail_depth: int = 0
     ulysses_degree: int | None = None
 
     @property
@@ -53,7 +55,9 @@ def make_dit(case: Case) -> SpacetimeDiT:
             width=case.num_heads * case.head_width,
             depth=case.depth,
             num_heads=case.num_heads,
-            patch=(1, 1, 1),
+            patch=(1, case.patch, case.patch),
+            detail_depth=case.detail_depth,
+            detail_width=4 * case.num_heads,
             text_width=TEXT_WIDTH,
             window=case.window,
             causal=case.causal,

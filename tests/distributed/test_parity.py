@@ -51,6 +51,15 @@ def test_any_shape_at_any_degree_is_that_of_one_rank(ranks: RankPool, case: Case
     assert largest_difference(ranks, case) <= TOLERANCE
 
 
+@pytest.mark.parametrize("seq_degree", [1, 2, 3])
+@pytest.mark.parametrize("attention", ["factorized", "joint", "windowed"])
+def test_a_stage_at_single_cells_is_shared_as_well(
+    ranks: RankPool, attention: str, seq_degree: int
+) -> None:
+    case = Case(attention=attention, t=5, h=6, w=4, patch=2, detail_depth=2, seq_degree=seq_degree)
+    assert largest_difference(ranks, case) <= TOLERANCE
+
+
 @pytest.mark.parametrize("cfg_degree", [1, 2])
 @pytest.mark.parametrize("seq_degree", [1, 2, 3, 4])
 @pytest.mark.parametrize("attention", ["factorized", "joint", "windowed"])

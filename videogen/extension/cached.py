@@ -58,7 +58,8 @@ def cached_chunk(
 def _restored(
     sampler: LatentSampler, plan: ClipPlan, half: str, kept: Mapping[str, Tensor]
 ) -> KVCache:
-    depth = sampler.model.spec.dit.depth
+    dit = sampler.model.spec.dit
+    depth = dit.depth + dit.detail_depth
     window = max(1, plan.context - SINK_LATENTS)
     cache = KVCache(depth=depth, sink=SINK_LATENTS, window=window)
     prefix = f"{half}/"

@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from videogen.models.block_lists import blocks_of
 from videogen.models.variant import Compile
-
-BLOCKS = ("blocks", "transformer_blocks", "temporal_transformer_blocks")
-
 
 def compile_blocks(dit: nn.Module, how: Compile, backend: str | Any = "inductor") -> None:
     """Have the blocks of a transformer compiled when they are first called; altered in place.
@@ -28,10 +26,8 @@ def compile_blocks(dit: nn.Module, how: Compile, backend: str | Any = "inductor"
         prompts = getattr(module, "prompts", None)
         if prompts is not None:
             prompts.keeps = False  # what is kept in a dictionary would break graphs
-        for name in BLOCKS:
-            blocks = getattr(module, name, None)
-            for block in blocks if isinstance(blocks, nn.ModuleList) else ():
-                _compile(getattr(block, "inner", block), how, backend)
+    for block in blocks_of(dit):
+        _compile(getattr(block, "inner", block), how, backend)
     if how == "cuda_graphs":
         dit.register_forward_pre_hook(_new_step)
 

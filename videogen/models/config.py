@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from videogen.errors import ConfigError
@@ -72,6 +72,10 @@ class DiTConfig:
     causal: bool = False
     """Whether attention across frames looks only back."""
     rope_theta: float = 10000.0
+    detail_depth: int = 0
+    """Blocks at single latent cells, behind those at patches; see `videogen.models.detail`."""
+    detail_width: int = 96
+    """Channels of these blocks."""
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
@@ -87,10 +91,29 @@ class DiTConfig:
                 f"dit.patch: got {self.patch}, expected 1 along t, because the timestep is "
                 "per latent frame."
             )
+        if self.detail_depth and self.detail_width % (2 * self.num_heads):
+            raise ConfigError(
+                f"dit.detail_width: got {self.detail_width}, expected a multiple of "
+                f"{2 * self.num_heads}, an even number for each of {self.num_heads} heads."
+            )
 
     @property
     def head_width(self) -> int:
         return self.width // self.num_heads
+
+    @property
+    def detail(self) -> DiTConfig | None:
+        """The blocks at single latent cells, if there are any: as many heads, the same text."""
+        if not self.detail_depth:
+            return None
+        return replace(
+            self,
+            width=self.detail_width,
+            depth=self.detail_depth,
+            patch=(1, 1, 1),
+            text_width=self.width,
+            detail_depth=0,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ does. Attention is counted as the kernels compute it: in full, with masked pairs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -47,6 +47,12 @@ class Flops:
         return self.linear + self.self_attention + self.cross_attention
 
 
+def stages(dit: Transformer) -> list[Transformer]:
+    """What runs its blocks over tokens of its own size: the DiT, and the stage at single cells."""
+    fine = dit.detail if isinstance(dit, DiTConfig) else None
+    return [dit] if fine is None else [dit, fine]
+
+
 def token_grid(dit: Transformer, latent_shape: LatentShape) -> tuple[int, int]:
     """Tokens along time and tokens of one frame, (t, s), of latents `c t h w`."""
     _, t, h, w = latent_shape
@@ -83,14 +89,17 @@ def forward_flops(
     dit: Transformer, latent_shape: LatentShape, num_text_tokens: int, batch_size: int = 1
 ) -> Flops:
     """Operations of one forward of the DiT over latents `c t h w` with `l` text tokens."""
-    n, d = num_tokens(dit, latent_shape), dit.width
-    t = token_grid(dit, latent_shape)[0]
-    pairs = attention_pairs(dit, latent_shape)
+    n, t = num_tokens(dit, latent_shape), token_grid(dit, latent_shape)[0]
     attended = num_text_tokens + (dit.num_image_tokens if isinstance(dit, WanConfig) else 0)
+    self_attention = cross_attention = 0
+    for stage in stages(dit):
+        per_pair = batch_size * stage.depth * 4 * stage.width
+        self_attention += per_pair * attention_pairs(stage, latent_shape)
+        cross_attention += per_pair * num_tokens(stage, latent_shape) * attended
     return Flops(
         linear=batch_size * _linear(dit, n, t, num_text_tokens),
-        self_attention=batch_size * dit.depth * 4 * d * pairs,
-        cross_attention=batch_size * dit.depth * 4 * d * n * attended,
+        self_attention=self_attention,
+        cross_attention=cross_attention,
     )
 
 
@@ -100,7 +109,8 @@ def _linear(dit: Transformer, n: int, t: int, num_text_tokens: int) -> int:
     if isinstance(dit, LatteConfig):
         return published.latte_linear(dit, n, t, num_text_tokens)
     per_block = _block_linear(dit, n, t, num_text_tokens)
-    return dit.depth * per_block + _ends_linear(dit, n, t, num_text_tokens)
+    ends = _ends_linear(dit, n, t, num_text_tokens) + _detail_linear(dit, n, t, num_text_tokens)
+    return dit.depth * per_block + ends
 
 
 def _block_linear(dit: DiTConfig, n: int, t: int, num_text_tokens: int) -> int:
@@ -119,6 +129,18 @@ def _ends_linear(dit: DiTConfig, n: int, t: int, num_text_tokens: int) -> int:
     timestep = t * (2 * TIMESTEP_WAVES * d + 2 * d**2)
     text = (num_text_tokens + 1) * 2 * dit.text_width * d
     return patches + timestep + text + t * 4 * d**2
+
+
+def _detail_linear(dit: DiTConfig, n: int, t: int, num_text_tokens: int) -> int:
+    fine = dit.detail
+    if fine is None:
+        return 0
+    cells_per_token = dit.patch[1] * dit.patch[2]
+    cells = n * cells_per_token
+    handed_down = 2 * n * dit.width * cells_per_token * fine.width
+    told = 2 * (t + num_text_tokens) * dit.width * fine.width
+    ends = 2 * cells * 2 * fine.in_channels * fine.width + t * 4 * fine.width**2
+    return fine.depth * _block_linear(fine, cells, t, num_text_tokens) + handed_down + told + ends
 
 
 def decode_flops(vae: VAE, latent_shape: LatentShape) -> int:
@@ -186,6 +208,9 @@ def activation_bytes(
     n = num_tokens(dit, latent_shape)
     if not isinstance(dit, DiTConfig):
         return batch_size * published.activation_bytes(dit, n, dtype.itemsize)
+    if dit.detail is not None:
+        by_stage = [replace(dit, detail_depth=0), dit.detail]
+        return max(activation_bytes(stage, latent_shape, dtype, batch_size) for stage in by_stage)
     tensors = max(_ATTENTION_TENSORS, _MLP_TENSORS + 2 * dit.mlp_ratio)
     is_masked = dit.attention == "windowed" or (dit.attention == "joint" and dit.causal)
     mask = n**2 * (1 + dtype.itemsize) if is_masked else 0

@@ -6,8 +6,6 @@ clean frames, and rolls frames out one after the other (diffusion forcing, Chen 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,10 +13,12 @@ from torch.nn import functional as F
 from videogen.errors import ConfigError, InvalidRequestError
 from videogen.models.blocks import Block, CrossAttention, SelfAttention
 from videogen.models.config import DiTConfig
+from videogen.models.detail import DetailStage
 from videogen.models.embeddings import TimestepEmbedding, patchify, unpatchify
 from videogen.models.kv_cache import KVCache, Past
 from videogen.models.layout import Layout, Stream
 from videogen.models.rope import rope_angles
+from videogen.models.stages import Observe, read_out, through, zero
 from videogen.models.text import TextEmbedding
 
 
@@ -37,9 +37,9 @@ class SpacetimeDiT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.modulation = nn.Linear(config.width, 2 * config.width)
         self.head = nn.Linear(config.width, cell)
-        for layer in (self.modulation, self.head):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        zero(self.modulation, self.head)
+        fine = config.detail
+        self.detail = None if fine is None else DetailStage(config, fine)
 
     def forward(
         self,
@@ -49,7 +49,7 @@ class SpacetimeDiT(nn.Module):
         first_frame: int = 0,
         trained_frames: int | None = None,
         cache: KVCache | None = None,
-        observe: Callable[[int, Tensor], None] | None = None,
+        observe: Observe | None = None,
     ) -> Tensor:
         """Predict for noisy latents.
 
@@ -62,7 +62,7 @@ class SpacetimeDiT(nn.Module):
                 one frequency of the position embedding down, see `stretched`.
             cache: keys and values of the frames before these, of a factorized causal model at
                 b = 1; these are kept as well where it is writing.
-            observe: told the number of every block and its tokens, `b t s c`.
+            observe: told the number of every block at patches and its tokens, `b t s d`.
 
         Returns:
             The prediction, `b c t h w`.
@@ -77,10 +77,22 @@ class SpacetimeDiT(nn.Module):
         if cache is not None:
             check_cacheable(self)
             first_frame += cache.num_frames
-        whole = self._stream(latents, timesteps, text, first_frame, trained_frames)
-        stream = self.layout.scatter(whole)
-        patches = self.layout.gather(self._transform(stream, self._pasts(cache, latents), observe))
-        return unpatchify(patches, self.config.patch, h // p)
+        frames = torch.arange(first_frame, first_frame + latents.shape[2], device=latents.device)
+        whole = self._stream(latents, timesteps, text, frames, trained_frames)
+        stream, mask = self._scattered(whole)
+        config, fine = self.config, self.config.detail
+        pasts = self._pasts(cache, latents, config)
+        fine_pasts = None if fine is None else self._pasts(cache, latents, fine)
+        x = through(self.blocks, self.embed(stream.patches), stream, mask, pasts, observe)
+        patches = read_out(x, stream.condition, self.modulation, self.head)
+        prediction = unpatchify(self.layout.gather(patches), config.patch, h // p)
+        if self.detail is None or fine is None:
+            return prediction
+        handed_down = self.layout.gather(self.detail.handed_down(x))
+        angles = _angles(frames, latents, trained_frames, fine)
+        cells, mask = self._scattered(self.detail.stream(whole, latents, handed_down, angles))
+        correction = self.layout.gather(self.detail(cells, mask, fine_pasts))
+        return prediction + unpatchify(correction, fine.patch, h)
 
     def set_attention_backend(self, backend: str) -> None:
         """Use another attention kernel (see `videogen.models.attention`) in every layer."""
@@ -88,57 +100,38 @@ class SpacetimeDiT(nn.Module):
             if isinstance(module, SelfAttention | CrossAttention):
                 module.backend = backend
 
+    def _scattered(self, whole: Stream) -> tuple[Stream, Tensor | None]:
+        """The tokens to work on, and which of them sees which."""
+        stream = self.layout.scatter(whole)
+        return stream, self.layout.token_mask(stream)
+
     def _stream(
         self,
         latents: Tensor,
         timesteps: Tensor,
         text: TextEmbedding,
-        first_frame: int,
+        frames: Tensor,
         trained_frames: int | None,
     ) -> Stream:
         t = latents.shape[2]
-        frames = torch.arange(first_frame, first_frame + t, device=latents.device)
         return Stream(
             patches=patchify(latents, self.config.patch),
             condition=self._condition(timesteps, text, t),
-            angles=self._angles(frames, latents, trained_frames),
+            angles=_angles(frames, latents, trained_frames, self.config),
             text=self.text_tokens(text.tokens),
             text_mask=text.mask,
             mask=self._mask(t, latents.device),
         )
 
-    def _angles(self, frames: Tensor, latents: Tensor, trained_frames: int | None) -> Tensor:
-        config, (_, p, q) = self.config, self.config.patch
-        h, w = latents.shape[-2:]
-        stretch = None if trained_frames is None else (trained_frames, len(frames))
-        return rope_angles(
-            frames, h // p, w // q, config.head_width, config.rope_theta, stretch=stretch
-        )
-
-    def _pasts(self, cache: KVCache | None, latents: Tensor) -> list[Past] | None:
-        """What each block's temporal attention has seen before."""
+    def _pasts(self, cache: KVCache | None, latents: Tensor, stage: DiTConfig) -> list[Past] | None:
+        """What the temporal attention of each block of a stage has seen before."""
         if cache is None:
             return None
+        first = 0 if stage is self.config else self.config.depth
         frames = torch.arange(cache.num_frames + latents.shape[2], device=latents.device)
-        angles = self._angles(frames, latents, None)
-        return [Past(cache, layer, angles) for layer in cache.layers]
-
-    def _transform(
-        self,
-        stream: Stream,
-        pasts: list[Past] | None = None,
-        observe: Callable[[int, Tensor], None] | None = None,
-    ) -> Tensor:
-        """Patches of noisy latents to patches of the prediction, `b t s c`."""
-        condition, mask = stream.condition, self.layout.token_mask(stream)
-        x = self.embed(stream.patches)
-        for index, block in enumerate(self.blocks):
-            past = None if pasts is None else pasts[index]
-            x = block(x, condition, stream.text, stream.text_mask, stream.angles, mask, past)
-            if observe is not None:
-                observe(index, x)
-        shift, scale = self.modulation(condition)[:, :, None].chunk(2, dim=-1)
-        return self.head(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)
+        angles = _angles(frames, latents, None, stage)
+        layers = cache.layers[first : first + stage.depth]
+        return [Past(cache, layer, angles) for layer in layers]
 
     def _condition(self, timesteps: Tensor, text: TextEmbedding, t: int) -> Tensor:
         per_frame = timesteps[:, None].expand(-1, t) if timesteps.ndim == 1 else timesteps
@@ -157,6 +150,16 @@ class SpacetimeDiT(nn.Module):
         if config.causal:
             seen &= distance >= 0
         return seen
+
+
+def _angles(
+    frames: Tensor, latents: Tensor, trained_frames: int | None, stage: DiTConfig
+) -> Tensor:
+    """RoPE angles `t s k` of the tokens of a stage."""
+    _, p, q = stage.patch
+    h, w = latents.shape[-2:]
+    stretch = None if trained_frames is None else (trained_frames, len(frames))
+    return rope_angles(frames, h // p, w // q, stage.head_width, stage.rope_theta, stretch=stretch)
 
 
 def check_cacheable(model: SpacetimeDiT) -> None:

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from videogen.errors import ConfigError
+from videogen.models.block_lists import NAMES
 from videogen.models.variant import StepCache
 
 _CURRENT: ContextVar[StepMemory | None] = ContextVar("step memory", default=None)
-_BLOCKS = ("blocks", "transformer_blocks", "temporal_transformer_blocks")
 _KINDS = ("space", "time", "text")
 
 
@@ -154,7 +154,7 @@ class BroadcastAttention(nn.Module):
 
 
 def _wrap_blocks(transformer: nn.Module) -> None:
-    lists: list[Any] = [getattr(transformer, name, None) for name in _BLOCKS]
+    lists: list[Any] = [getattr(transformer, name, None) for name in NAMES]
     lists = [blocks for blocks in lists if isinstance(blocks, nn.ModuleList)]
     run, num_blocks = _Run(transformer), sum(map(len, lists))
     # Blocks of several lists take turns.

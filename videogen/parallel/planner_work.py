@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -95,15 +95,28 @@ def rank_flops(demand: ClipDemand, degrees: Degrees) -> float:
     """
     dit, shape = demand.dit, demand.latent_shape
     whole = cost.forward_flops(dit, shape, demand.num_text_tokens)
-    here, crossed, cut = token_shares(demand, degrees.seq)
+    here = token_shares(demand, degrees.seq)[0]
     t, s = demand.token_grid
     if dit.attention != "factorized":
         mixed = whole.self_attention * _attention_share(dit, degrees, t * s)
         return (whole.linear + whole.cross_attention) * here + mixed
-    # Attention along the axis that is cut, with its projections, works on the crossed shares.
+    total = whole.total * here
+    for stage in _stages(demand):
+        here, crossed, cut = token_shares(stage, degrees.seq)
+        total += _crossed_flops(stage, cut) * (crossed - here)
+    return total
+
+
+def _crossed_flops(demand: ClipDemand, cut: str) -> int:
+    """Attention along the axis that is cut, with its projections: it works on crossed shares."""
+    dit, (t, s) = demand.dit, demand.token_grid
     pairs = {"space": t * s**2, "time": s * t**2}
-    moved = dit.depth * (8 * t * s * dit.width**2 + 4 * dit.width * pairs[cut])
-    return (whole.total - moved) * here + moved * crossed
+    return dit.depth * (8 * t * s * dit.width**2 + 4 * dit.width * pairs[cut])
+
+
+def _stages(demand: ClipDemand) -> list[ClipDemand]:
+    """The same clip for each stage of its DiT, which have tokens of their own sizes."""
+    return [replace(demand, dit=stage) for stage in cost.stages(demand.dit)]
 
 
 def _attention_share(dit: cost.Transformer, degrees: Degrees, num_tokens: int) -> float:
@@ -112,10 +125,21 @@ def _attention_share(dit: cost.Transformer, degrees: Degrees, num_tokens: int) -
 
 def forward_bytes(demand: ClipDemand, degrees: Degrees) -> float:
     """Bytes that a rank sends within `seq` in one forward."""
+    gathered = _latent_bytes(demand) + _handed_down_bytes(demand)
     return (
         all_to_all_bytes(demand, degrees)
         + ring_bytes(demand, degrees)
-        + (_latent_bytes(demand) / degrees.seq * (degrees.seq - 1))
+        + gathered / degrees.seq * (degrees.seq - 1)
+    )
+
+
+def _handed_down_bytes(demand: ClipDemand) -> int:
+    """What goes from patches to single cells between the stages of a DiT, and comes out there."""
+    return sum(
+        cost.num_tokens(stage.dit, stage.latent_shape)
+        * (stage.dit.width + stage.dit.in_channels)
+        * demand.dtype.itemsize
+        for stage in _stages(demand)[1:]
     )
 
 
@@ -126,20 +150,24 @@ def all_to_all_bytes(demand: ClipDemand, degrees: Degrees) -> float:
     trade heads for tokens.
     """
     if demand.dit.attention == "factorized":
-        return demand.dit.depth * 2 * _share_bytes(demand, degrees) * (1 - 1 / degrees.seq)
-    return demand.dit.depth * 4 * _share_bytes(demand, degrees) * (1 - 1 / degrees.ulysses)
+        return 2 * _block_bytes(demand, degrees) * (1 - 1 / degrees.seq)
+    return 4 * _block_bytes(demand, degrees) * (1 - 1 / degrees.ulysses)
 
 
 def ring_bytes(demand: ClipDemand, degrees: Degrees) -> float:
     """Bytes of keys and values in one forward: 2 M/N for each hop around the ring."""
     if demand.dit.attention == "factorized":
         return 0.0
-    return demand.dit.depth * 2 * _share_bytes(demand, degrees) * (degrees.ring - 1)
+    return 2 * _block_bytes(demand, degrees) * (degrees.ring - 1)
 
 
-def _share_bytes(demand: ClipDemand, degrees: Degrees) -> float:
-    num_tokens = cost.num_tokens(demand.dit, demand.latent_shape)
-    return num_tokens * demand.dit.width * demand.dtype.itemsize / degrees.seq
+def _block_bytes(demand: ClipDemand, degrees: Degrees) -> float:
+    """M/N of every block together: a rank's share of the tokens that it works on."""
+    total = sum(
+        stage.dit.depth * stage.dit.width * cost.num_tokens(stage.dit, stage.latent_shape)
+        for stage in _stages(demand)
+    )
+    return total * demand.dtype.itemsize / degrees.seq
 
 
 def gather_bytes(demand: ClipDemand, degrees: Degrees) -> float:

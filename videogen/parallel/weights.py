@@ -16,6 +16,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from videogen.errors import ConfigError
+from videogen.models.block_lists import blocks_of
 from videogen.models.dit import SpacetimeDiT
 from videogen.parallel.mesh import Mesh
 
@@ -42,7 +43,7 @@ def shard_weights(
         )
     among = DeviceMesh.from_group(mesh.gang.group or dist.group.WORLD, device)  # pyright: ignore[reportArgumentType]
     policy = CPUOffloadPolicy(pin_memory=device == "cuda") if offload else OffloadPolicy()
-    for part in (*model.blocks, model):
+    for part in (*blocks_of(model), model):
         own = [name for name, p in part.named_parameters() if not isinstance(p, DTensor)]
         fully_shard(part, mesh=among, reshard_after_forward=True, offload_policy=policy)
         _count_gathers(part, own, mesh)

@@ -129,7 +129,8 @@ class DiTTrainConfig:
     name: str = "default"
     vae_folder: str
     start_from: str = ""
-    """A model folder whose DiT and text encoder are the start; empty: random weights."""
+    """A model folder whose DiT and text encoder are the start; empty: random weights. Its DiT may
+    lack the stage at single cells of `dit`, which then starts as one that changes nothing."""
     pools: tuple[LatentPoolConfig, ...]
     dit: DiTConfig = field(default_factory=DiTConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -169,6 +170,11 @@ class DiTTrainConfig:
 
     def __post_init__(self) -> None:
         check_counts(self, "accumulate", "size")
+        if self.map_weight and not 1 <= self.map_block <= self.dit.depth:
+            raise ConfigError(
+                f"map_block: got {self.map_block}, expected 1 to {self.dit.depth}, the blocks of "
+                "dit. Fix: use the one in the middle."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from videogen.diffusion.objectives import Objective, elementwise_loss, training_target
 from videogen.diffusion.process import NoisePath, add_noise
+from videogen.models.block_lists import blocks_of
 from videogen.models.text import padded
 from videogen.training.measured import LOSS
 
@@ -115,12 +116,6 @@ class Denoising:
 def attention(device: torch.device) -> AbstractContextManager[object]:
     """On a CPU, over a few frames and tokens, plain products beat the fused backward 1.6 times."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def blocks_of(dit: nn.Module) -> list[nn.Module]:
-    """The blocks of a transformer, of whichever kind."""
-    lists = [child for child in dit.children() if isinstance(child, nn.ModuleList)]
-    return [block for blocks in lists for block in blocks]
 
 
 def checkpoint_blocks(dit: nn.Module) -> None:

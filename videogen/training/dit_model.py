@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from videogen.diffusion.process import RectifiedFlow
+from videogen.errors import ConfigError
+from videogen.models.block_lists import blocks_of
 from videogen.models.dit import SpacetimeDiT
 from videogen.models.spec import ModelSpec
 from videogen.models.text import WordEncoder
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import Model, load_model, load_vae, save_model
 from videogen.training.config import DiTTrainConfig
-from videogen.training.denoising import Conditioned, Denoising, Prompted, blocks_of
+from videogen.training.denoising import Conditioned, Denoising, Prompted
 from videogen.training.finetune_state import Averages, averaged
 from videogen.training.learner import Learner, check_muon, share, transformer_optimizers
 from videogen.training.map_reader import MapReader
@@ -50,7 +52,7 @@ def make_beginner(config: DiTTrainConfig, world: World) -> Beginner:
     torch.manual_seed(schedule.seed)
     dit, text = _start(config)
     if config.compile:
-        for block in dit.blocks:
+        for block in blocks_of(dit):
             block.compile(dynamic=False)
     tokens = text.max_tokens if config.compile else None
     module = _module(config, dit, text, tokens).train().to(schedule.device)
@@ -108,5 +110,17 @@ def _start(config: DiTTrainConfig) -> tuple[SpacetimeDiT, WordEncoder]:
         start = load_model(Path(config.start_from))
         assert isinstance(start.text, WordEncoder)
         text = with_words_of(start.text.requires_grad_(True), words)
-        dit.load_state_dict(start.dit.state_dict())
+        _take_over(dit, start, config)
     return dit, text
+
+
+def _take_over(dit: SpacetimeDiT, start: Model, config: DiTTrainConfig) -> None:
+    """Copy the weights of a model; a stage at single cells that it does not have stays new."""
+    had, wanted = start.spec.dit, config.dit
+    grown = replace(had, detail_depth=wanted.detail_depth, detail_width=wanted.detail_width)
+    if had != wanted and (had.detail_depth or grown != wanted):
+        raise ConfigError(
+            f"start_from: got a model with {had}, expected {wanted}, or that without a detail "
+            f"stage. Fix: copy the section dit of {config.start_from}/model.yaml."
+        )
+    dit.load_state_dict(start.dit.state_dict(), strict=had == wanted)

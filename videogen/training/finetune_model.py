@@ -11,6 +11,7 @@ import torch
 
 from videogen.errors import ConfigError
 from videogen.extension.schedule import schedule_of
+from videogen.models.block_lists import blocks_of
 from videogen.models.latents_digest import latents_digest
 from videogen.models.protocol import VideoModel
 from videogen.models.published import is_published, load_published
@@ -19,7 +20,7 @@ from videogen.models.wan.experts import NoiseExperts
 from videogen.models.wan.folder import WanModel
 from videogen.models.weights import Model, load_model
 from videogen.training.config import FineTuneConfig
-from videogen.training.denoising import Conditioned, Denoising, blocks_of, checkpoint_blocks
+from videogen.training.denoising import Conditioned, Denoising, checkpoint_blocks
 from videogen.training.encoded_clips import EncodedClips, encoded_with
 from videogen.training.finetune_state import Averages
 from videogen.training.learner import Learner, check_muon, share, transformer_optimizers

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from videogen.models.cost import Transformer
     from videogen_pipelines.model_summary import ModelSummary
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
@@ -124,9 +125,18 @@ def _about(summary: ModelSummary) -> list[tuple[str, str]]:
             "parameters",
             f"DiT {millions(counts.dit)}, VAE {millions(counts.vae)}, text {of_text}{of_image}",
         ),
-        ("DiT", f"{dit.attention}, width {dit.width}, {dit.depth} blocks, {dit.num_heads} heads"),
+        ("DiT", _blocks(dit)),
         ("text", f"{text.kind}, width {text.width}, at most {text.max_tokens} tokens"),
     ]
+
+
+def _blocks(dit: Transformer) -> str:
+    from videogen.models.cost import stages
+
+    first, *finer = stages(dit)
+    said = f"{first.attention}, width {first.width}, {first.depth} blocks, {first.num_heads} heads"
+    more = (f"; width {stage.width}, {stage.depth} blocks at single cells" for stage in finer)
+    return said + "".join(more)
 
 
 def _costs(summary: ModelSummary) -> list[tuple[str, str]]:

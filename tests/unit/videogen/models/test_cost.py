@@ -70,6 +70,18 @@ def test_forward_flops_are_what_torch_counts(kind, causal, batch_size, num_text_
     assert got.total == expected
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stage_at_single_cells_costs_what_torch_counts(kind):
+    dit = dataclasses.replace(SMALL, attention=kind, detail_depth=3, detail_width=20)
+    expected = counted_flops(
+        SpacetimeDiT(dit).eval(), torch.randn(2, *SHAPE), torch.zeros(2), text_of(dit, 2, 7)
+    )
+    assert cost.forward_flops(dit, SHAPE, 7, 2).total == expected
+    assert cost.activation_bytes(dit, SHAPE, torch.float32) >= cost.activation_bytes(
+        SMALL, SHAPE, torch.float32
+    )
+
+
 @pytest.mark.parametrize("vae", VAES)
 def test_decode_flops_are_what_torch_counts(vae):
     latents = torch.randn(1, vae.latent_channels, 3, 2, 4)

@@ -54,6 +54,38 @@ def test_output_has_the_shape_of_the_latents(attention: str) -> None:
 
 
 @pytest.mark.parametrize("attention", ["factorized", "joint"])
+def test_a_stage_at_single_cells_has_the_shape_of_the_latents_and_sees_all(attention: str) -> None:
+    dit = make_dit(attention=attention, detail_depth=2, detail_width=12)
+    assert all(influence(dit, frames=4, changed=1))
+    x = make_latents(3, batch=2, side=6)
+    assert dit(x, torch.tensor([10.0, 900.0]), make_text(2)).shape == x.shape
+
+
+def test_a_new_stage_at_single_cells_changes_nothing() -> None:
+    dit, x, text, time = make_dit(), make_latents(3), make_text(1), torch.tensor([400.0])
+    grown = SpacetimeDiT(dataclasses.replace(BASE, detail_depth=1, detail_width=12)).double()
+    grown.load_state_dict(dit.state_dict(), strict=False)
+    assert torch.equal(grown(x, time, text), dit(x, time, text))
+
+
+def test_each_cell_counts_at_single_cells() -> None:
+    """Noisy latents reach the stage past the patches, and its cells have places of their own."""
+    dit, x, text = make_dit(detail_depth=1, detail_width=12), make_latents(2), make_text(1)
+    for layer in (dit.embed, dit.detail.tokens):
+        torch.nn.init.zeros_(layer.weight)
+    time = torch.tensor([400.0])
+    other = x.clone()
+    other[:, :, 0, 1, 0] += 1.0
+    assert (dit(x, time, text) - dit(other, time, text)).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("width", [13, 14])
+def test_a_detail_width_that_heads_cannot_share_is_refused(width: int) -> None:
+    with pytest.raises(ConfigError, match="detail_width: got"):
+        dataclasses.replace(BASE, detail_depth=1, detail_width=width)
+
+
+@pytest.mark.parametrize("attention", ["factorized", "joint"])
 def test_every_frame_sees_every_frame(attention: str) -> None:
     assert all(influence(make_dit(attention=attention), frames=4, changed=1))
 

@@ -61,6 +61,17 @@ def test_a_cached_rollout_is_the_uncached_causal_forward(
     assert cache.num_frames == FRAMES
 
 
+def test_a_stage_at_single_cells_keeps_what_it_has_seen_too(inputs: tuple) -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(CONFIG, detail_depth=2, detail_width=12)
+    model = SpacetimeDiT(config).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    cache = KVCache(config.depth + config.detail_depth, sink=0, window=FRAMES)
+    found = rollout(model, inputs, cache, [4, 2, 3])
+    torch.testing.assert_close(found, model(*inputs), atol=1e-5, rtol=0)
+
+
 def test_a_window_is_the_forward_of_a_band(
     model: SpacetimeDiT, inputs: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:

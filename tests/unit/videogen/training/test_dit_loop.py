@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import videogen
+from videogen.errors import ConfigError
 from videogen.models.config import DiTConfig, TextConfig
 from videogen.models.spec import read_spec
 from videogen.models.weights import load_model, save_vae
@@ -117,3 +118,34 @@ def test_what_is_where_is_learned_beside_the_noise(config: DiTTrainConfig, tmp_p
     train_dit(replace(reading, accumulate=2), tmp_path / "accumulated", stop_at=1)
     in_parts = log_of(tmp_path / "accumulated", "map_loss")
     assert in_parts == pytest.approx(log_of(tmp_path / "whole", "map_loss")[:1], rel=1e-5)
+
+
+def test_a_model_is_given_a_stage_at_single_cells(config: DiTTrainConfig, tmp_path: Path) -> None:
+    start = replace(config, schedule=replace(config.schedule, num_steps=4))
+    train_dit(start, tmp_path / "start")
+    begun = replace(start, start_from=str(tmp_path / "start" / "model"))
+    grown = replace(begun, dit=replace(begun.dit, detail_depth=1, detail_width=8))
+    for name, settings in (("same", begun), ("grown", grown)):
+        train_dit(settings, tmp_path / name)
+    same, changed = log_of(tmp_path / "same"), log_of(tmp_path / "grown")
+    assert changed[0] == same[0]
+    assert changed[-1] != same[-1]
+    assert read_spec(tmp_path / "grown" / "model").dit.detail_depth == 1
+
+
+def test_a_start_of_another_shape_is_refused(config: DiTTrainConfig, tmp_path: Path) -> None:
+    start = replace(config, schedule=replace(config.schedule, num_steps=1))
+    train_dit(start, tmp_path / "start")
+    other = replace(
+        start, start_from=str(tmp_path / "start" / "model"), dit=replace(start.dit, depth=2)
+    )
+    with pytest.raises(ConfigError, match="start_from: got .*depth=1.* expected .*depth=2"):
+        train_dit(other, tmp_path / "other")
+
+
+@pytest.mark.parametrize("block", [0, 2])
+def test_maps_behind_a_block_that_is_not_there_are_refused(
+    config: DiTTrainConfig, block: int
+) -> None:
+    with pytest.raises(ConfigError, match=f"map_block: got {block}, expected 1 to 1"):
+        replace(config, map_weight=0.5, map_block=block)

@@ -1,0 +1,18 @@
+"""Where the blocks of a transformer are, of whichever kind it is."""
+
+from __future__ import annotations
+
+from torch import nn
+
+NAMES = ("blocks", "transformer_blocks", "temporal_transformer_blocks")
+
+
+def block_lists(transformer: nn.Module) -> list[nn.ModuleList]:
+    """The lists of blocks of a transformer, with those of its stages or experts."""
+    found = (getattr(module, name, None) for module in transformer.modules() for name in NAMES)
+    return [blocks for blocks in found if isinstance(blocks, nn.ModuleList)]
+
+
+def blocks_of(transformer: nn.Module) -> list[nn.Module]:
+    """All blocks of a transformer."""
+    return [block for blocks in block_lists(transformer) for block in blocks]
