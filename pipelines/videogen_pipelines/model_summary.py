@@ -14,7 +14,7 @@ from videogen.errors import ConfigError, WeightsError
 from videogen.foreign.address import is_foreign
 from videogen.models import cost
 from videogen.models.config import DiTConfig, TextConfig
-from videogen.models.presets import PRESETS, ParameterCounts
+from videogen.models.presets import PACKAGED, PRESETS, ParameterCounts
 from videogen.models.protocol import ClipSpec
 from videogen.models.published import INDEX, AnySpec, is_published
 from videogen.models.published_parts import count_model
@@ -184,7 +184,7 @@ def summarise_model(name: str, size: Size, flops_per_s: float | None = None) -> 
     )
     return ModelSummary(
         name=spec.name,
-        description=PRESETS[name].description if name in PRESETS else _described(spec),
+        description=_description(name, spec),
         folder=folder,
         parameters=parameters,
         dit=spec.dit,
@@ -210,6 +210,10 @@ def list_models() -> list[str]:
     adapted = [name for name in packaged_models() if name not in PRESETS]
     of = {preset: [n for n in adapted if n.startswith(f"{preset}-")] for preset in PRESETS}
     return [name for preset in PRESETS for name in (preset, *of[preset])]
+
+
+def _description(name: str, spec: object) -> str:
+    return PRESETS[name].description if name in PRESETS else PACKAGED.get(name) or _described(spec)
 
 
 def _described(spec: object) -> str:

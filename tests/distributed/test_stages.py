@@ -11,8 +11,8 @@ import pytest
 
 from tests.distributed.pool import RankPool
 from tests.distributed.training_jobs import train_stage
+from tests.tiny_text_video import TINY_TEXT_VIDEO
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
-from videogen.models.text_video_spec import TextVideoConfig
 from videogen.models.weights import load_model, save_vae
 from videogen.training.config import (
     DiTTrainConfig,
@@ -68,17 +68,7 @@ def contrastive_config(tiny_model: Path, folder: Path) -> ContrastiveTrainConfig
     return ContrastiveTrainConfig(
         schedule=SCHEDULE,
         accumulate=2,
-        encoder=TextVideoConfig(
-            num_frames=3,
-            size=16,
-            early_width=8,
-            late_width=8,
-            width=16,
-            depth=1,
-            num_heads=2,
-            embedding=16,
-            text=TextConfig(width=16, depth=1, num_heads=2),
-        ),
+        encoder=TINY_TEXT_VIDEO,
         usual_frames=5,
         num_frames=(5, 9),
         validation_clips=4,

@@ -13,6 +13,7 @@ from torch import nn
 from videogen.models.block_lists import blocks_of
 from videogen.models.variant import Compile
 
+
 def compile_blocks(dit: nn.Module, how: Compile, backend: str | Any = "inductor") -> None:
     """Have the blocks of a transformer compiled when they are first called; altered in place.
 

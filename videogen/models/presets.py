@@ -119,6 +119,9 @@ def load_preset(path: str | Path) -> ModelPreset:
     return load_dataclass(ModelPreset, load_yaml(path), str(path))
 
 
+PACKAGED = {"default-wide": "one or two objects, textures and a moving camera"}
+"""Models that ship with the package beside the presets, and what they are."""
+
 _MEDIUM_VAE = VAEConfig(
     widths=(96, 192, 384),
     pixel_shuffle=2,

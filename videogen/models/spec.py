@@ -49,7 +49,10 @@ class ModelSpec:
     @property
     def digest(self) -> str:
         """sha256 of the whole description, which holds the sha256 of every weight file."""
-        text = json.dumps(to_plain(self), sort_keys=True, separators=(",", ":"))
+        plain = to_plain(self)
+        if not self.dit.detail_depth:  # says nothing of a model without that stage
+            del plain["dit"]["detail_depth"], plain["dit"]["detail_width"]
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:

@@ -10,6 +10,19 @@ from videogen.errors import ConfigError
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
 
 
+def check_source(data: str, source: object, what: str, stage: str) -> None:
+    """Raise `ConfigError` where a stage is to learn from data and was given nothing that reads it.
+
+    Args:
+        what: the source is of.
+    """
+    if data and source is None:
+        raise ConfigError(
+            f"data: got '{data}' and nothing that reads it, expected a source of {what}. "
+            f"Fix: train with 'videogen train {stage}', or give a source."
+        )
+
+
 def check_counts(section: Any, *names: str) -> None:
     """Raise `ConfigError` where one of these fields is below 1."""
     for name in names:

@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from videogen.errors import ConfigError
 from videogen.models.text_video_folder import save_text_video
+from videogen.training.config import check_source
 from videogen.training.contrastive_config import ContrastiveTrainConfig
 from videogen.training.contrastive_disturb import disturb
 from videogen.training.contrastive_loss import (
@@ -61,11 +61,7 @@ def train_contrastive(
         WeightsError: `folder` holds a checkpoint of another configuration, or `start_from` no
             encoder of these sizes.
     """
-    if config.data and source is None:
-        raise ConfigError(
-            f"data: got '{config.data}' and nothing that reads it, expected a source of pairs. "
-            "Fix: train with 'videogen train contrastive', or give a PairSource."
-        )
+    check_source(config.data, source, "pairs", "contrastive")
     world = world or World.of_process_group()
     torch.set_num_threads(config.schedule.num_threads)
     stage = ContrastiveTraining(config, world, source or RenderedPairs(config))

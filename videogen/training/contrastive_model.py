@@ -13,8 +13,7 @@ from videogen.models.text_video import TextVideoEncoder
 from videogen.models.text_video_folder import load_text_video
 from videogen.models.text_video_spec import SHIPPED
 from videogen.training.contrastive_config import ContrastiveTrainConfig
-from videogen.training.finetune_state import Averages
-from videogen.training.learner import Learner, share, transformer_optimizers
+from videogen.training.learner import Learner, transformer_learner
 from videogen.training.vocabulary import with_words_of
 from videogen.training.world import World
 
@@ -63,16 +62,10 @@ def make_learner(
     Raises:
         ConfigError: there are more workers than clips in a batch.
     """
-    schedule = config.schedule
-    module = BothEncoders(encoder, config.autocast)
-    forward = share(module, schedule, world)
-    optimizers, rates = transformer_optimizers(module, schedule, config.muon_learning_rate)
-    return Learner(
-        module=module,
-        forward=forward,
-        averages=Averages(module, schedule.ema_decay),
-        optimizers=optimizers,
-        rates=rates,
-        schedule=schedule,
+    return transformer_learner(
+        BothEncoders(encoder, config.autocast),
+        config.schedule,
+        world,
         accumulate=config.accumulate,
+        muon_learning_rate=config.muon_learning_rate,
     )

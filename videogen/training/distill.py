@@ -10,7 +10,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from videogen.training.finetune_state import saved_step
 from videogen.training.learner import Learner
 from videogen.training.loop import NO_HOOKS, Hooks, Saved, train
 from videogen.training.measured import LOSS
+from videogen.training.turns import Turns
 from videogen.training.world import World
 
 BY_SEGMENT = "loss_by_segment"
@@ -66,13 +66,12 @@ class Distillation:
             TrajectoryPool(pool, config, self.student.teacher, number, world)
             for number, pool in enumerate(config.pools)
         ]
-        self._num_draws = [0] * len(self.pools)
-        self._next_step = 0
+        self._turns = Turns((pool.share for pool in config.pools), config.schedule.seed)
 
     def restore(self, folder: Path) -> None:
         """Fill the pools with what they held at the checkpoint of a folder."""
-        self._count(saved_step(folder))
-        for pool, num_draws in zip(self.pools, self._num_draws, strict=True):
+        self._turns.count(saved_step(folder))
+        for pool, num_draws in zip(self.pools, self._turns.num_draws, strict=True):
             pool.restore(folder, num_draws)
             pool.fill(folder)
 
@@ -123,18 +122,7 @@ class Distillation:
 
     def _pool(self, step: int) -> TrajectoryPool:
         """The pool of a step, holding what it holds then."""
-        self._count(step + 1)
-        place = self._choice(step)
-        self.pools[place].hold(self._num_draws[place])
+        self._turns.count(step + 1)
+        place, _ = self._turns.at(step)
+        self.pools[place].hold(self._turns.num_draws[place])
         return self.pools[place]
-
-    def _count(self, stop: int) -> None:
-        """Count the draws of the steps before `stop`."""
-        while self._next_step < stop:
-            self._num_draws[self._choice(self._next_step)] += 1
-            self._next_step += 1
-
-    def _choice(self, step: int) -> int:
-        shares = np.array([pool.config.share for pool in self.pools])
-        rng = np.random.default_rng([self.config.schedule.seed, step])
-        return int(rng.choice(len(shares), p=shares / shares.sum()))

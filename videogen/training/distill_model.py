@@ -13,8 +13,8 @@ from videogen.models.weights import Model, describe_adapted, load_model
 from videogen.training.denoising import Conditioned
 from videogen.training.distill_config import DistillConfig
 from videogen.training.distill_teacher import Teacher
-from videogen.training.finetune_state import Averages, averaged
-from videogen.training.learner import Learner, share, transformer_optimizers
+from videogen.training.finetune_state import averaged
+from videogen.training.learner import Learner, transformer_learner
 from videogen.training.lora import add_lora, save_lora
 from videogen.training.world import World
 
@@ -43,10 +43,7 @@ def make_student(config: DistillConfig, world: World) -> Student:
     dit = copy.deepcopy(model.dit)
     add_lora(dit, config.lora_rank, schedule.seed)
     module = Conditioned(dit, model.text, trains_text=False)
-    forward = share(module, schedule, world)
-    optimizers, rates = transformer_optimizers(module, schedule)
-    averages = Averages(module, schedule.ema_decay)
-    learner = Learner(module, forward, averages, optimizers, rates, schedule, config.accumulate)
+    learner = transformer_learner(module, schedule, world, accumulate=config.accumulate)
     return Student(Teacher.of(config, model), learner)
 
 

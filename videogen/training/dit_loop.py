@@ -23,6 +23,7 @@ from videogen.training.map_reader import map_errors, patches_of_maps
 from videogen.training.measured import LOSS
 from videogen.training.prompts import training_prompt
 from videogen.training.scene_maps import scene_maps
+from videogen.training.turns import Turns
 from videogen.training.windows import Batch
 from videogen.training.world import World
 
@@ -94,8 +95,7 @@ class DiTTraining:
             )
             for pool in config.pools
         ]
-        self._num_draws = [0] * len(self.pools)
-        self._next_step = 0
+        self._turns = Turns((pool.share for pool in config.pools), config.schedule.seed)
 
     @property
     def learner(self) -> Learner:
@@ -177,17 +177,10 @@ class DiTTraining:
 
     def _pool(self, step: int) -> tuple[np.random.Generator, LatentPool]:
         """The pool of a step, holding what it holds then, and the rest of the step's draws."""
-        while self._next_step <= step:
-            self._num_draws[self._choice(self._next_step)[1]] += 1
-            self._next_step += 1
-        rng, place = self._choice(step)
-        self.pools[place].hold(self._num_draws[place])
+        self._turns.count(step + 1)
+        place, rng = self._turns.at(step)
+        self.pools[place].hold(self._turns.num_draws[place])
         return rng, self.pools[place]
-
-    def _choice(self, step: int) -> tuple[np.random.Generator, int]:
-        rng = np.random.default_rng([self.config.schedule.seed, step])
-        shares = np.array([pool.config.share for pool in self.pools])
-        return rng, int(rng.choice(len(shares), p=shares / shares.sum()))
 
     def _batch(
         self, pool: LatentPool, rng: np.random.Generator, generator: torch.Generator

@@ -17,8 +17,8 @@ from videogen.models.vae import VideoVAE
 from videogen.models.weights import Model, load_model, load_vae, save_model
 from videogen.training.config import DiTTrainConfig
 from videogen.training.denoising import Conditioned, Denoising, Prompted
-from videogen.training.finetune_state import Averages, averaged
-from videogen.training.learner import Learner, check_muon, share, transformer_optimizers
+from videogen.training.finetune_state import averaged
+from videogen.training.learner import Learner, check_muon, transformer_learner
 from videogen.training.map_reader import MapReader
 from videogen.training.prompts import vocabulary_of
 from videogen.training.vocabulary import with_words_of
@@ -56,16 +56,14 @@ def make_beginner(config: DiTTrainConfig, world: World) -> Beginner:
             block.compile(dynamic=False)
     tokens = text.max_tokens if config.compile else None
     module = _module(config, dit, text, tokens).train().to(schedule.device)
-    forward = share(module, schedule, world, config.strategy, blocks_of(dit))
-    optimizers, rates = transformer_optimizers(module, schedule, config.muon_learning_rate)
-    learner = Learner(
-        module=module,
-        forward=forward,
-        averages=Averages(module, schedule.ema_decay),
-        optimizers=optimizers,
-        rates=rates,
-        schedule=schedule,
+    learner = transformer_learner(
+        module,
+        schedule,
+        world,
         accumulate=config.accumulate,
+        muon_learning_rate=config.muon_learning_rate,
+        strategy=config.strategy,
+        blocks=blocks_of(dit),
     )
     spec = ModelSpec(
         name=config.name,

@@ -22,8 +22,7 @@ from videogen.models.weights import Model, load_model
 from videogen.training.config import FineTuneConfig
 from videogen.training.denoising import Conditioned, Denoising, checkpoint_blocks
 from videogen.training.encoded_clips import EncodedClips, encoded_with
-from videogen.training.finetune_state import Averages
-from videogen.training.learner import Learner, check_muon, share, transformer_optimizers
+from videogen.training.learner import Learner, check_muon, transformer_learner
 from videogen.training.lora import add_lora
 from videogen.training.recommended import most_frequent
 from videogen.training.vocabulary import with_words_of
@@ -60,17 +59,14 @@ def make_student(config: FineTuneConfig, clips: EncodedClips, world: World) -> S
     module = _trainable(config, base, clips).train().to(config.schedule.device)
     if config.checkpoint_blocks:
         checkpoint_blocks(module.dit)
-    blocks = blocks_of(module.dit)
-    forward = share(module, config.schedule, world, config.strategy, blocks)
-    optimizers, rates = transformer_optimizers(module, config.schedule, config.muon_learning_rate)
-    learner = Learner(
-        module=module,
-        forward=forward,
-        averages=Averages(module, config.schedule.ema_decay),
-        optimizers=optimizers,
-        rates=rates,
-        schedule=config.schedule,
+    learner = transformer_learner(
+        module,
+        config.schedule,
+        world,
         accumulate=config.accumulate,
+        muon_learning_rate=config.muon_learning_rate,
+        strategy=config.strategy,
+        blocks=blocks_of(module.dit),
         origin=base.spec.digest,
     )
     schedule = schedule_of(base.spec)

@@ -66,8 +66,43 @@ class Learner:
             yield
 
 
-def transformer_optimizers(
-    module: nn.Module, schedule: ScheduleConfig, muon_learning_rate: float = 0.0
+def transformer_learner(
+    module: nn.Module,
+    schedule: ScheduleConfig,
+    world: World,
+    *,
+    accumulate: int = 1,
+    muon_learning_rate: float = 0.0,
+    strategy: Strategy = "ddp",
+    blocks: Sequence[nn.Module] = (),
+    origin: str = "",
+) -> Learner:
+    """Prepare a transformer for training, the same on every worker.
+
+    Args:
+        module: on its device.
+        muon_learning_rate: of the matrices of its blocks; 0 leaves them to AdamW.
+        blocks: parts that fsdp gathers one by one.
+
+    Raises:
+        ConfigError: there are more workers than clips in a batch.
+    """
+    forward = share(module, schedule, world, strategy, blocks)
+    optimizers, rates = _transformer_optimizers(module, schedule, muon_learning_rate)
+    return Learner(
+        module=module,
+        forward=forward,
+        averages=Averages(module, schedule.ema_decay),
+        optimizers=optimizers,
+        rates=rates,
+        schedule=schedule,
+        accumulate=accumulate,
+        origin=origin,
+    )
+
+
+def _transformer_optimizers(
+    module: nn.Module, schedule: ScheduleConfig, muon_learning_rate: float
 ) -> tuple[Optimizers, tuple[float, ...]]:
     """Optimizers of all that is trained of a module, and their rates; AdamW alone without Muon."""
     rate = schedule.learning_rate

@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videogen.errors import ConfigError
 from videogen.models.spec import LatentStatistics
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import read_vae_weights, save_vae
-from videogen.training.config import VAETrainConfig
+from videogen.training.config import VAETrainConfig, check_source
 from videogen.training.draws import generator_of
 from videogen.training.finetune_state import Averages, averaged
 from videogen.training.learner import Learner, share
@@ -63,11 +62,7 @@ def train_vae(
         ConfigError: `config` names data and there is no source of it, or settings exclude others.
         WeightsError: `folder` holds a checkpoint of another configuration.
     """
-    if config.data and source is None:
-        raise ConfigError(
-            f"data: got '{config.data}' and nothing that reads it, expected a source of frames. "
-            "Fix: train with 'videogen train vae', or give a FrameSource."
-        )
+    check_source(config.data, source, "frames", "vae")
     world = world or World.of_process_group()
     torch.set_num_threads(config.schedule.num_threads)
     stage = VAETraining(config, world, source or RenderedFrames(config))

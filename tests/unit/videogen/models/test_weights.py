@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,13 @@ def test_the_digest_changes_with_any_weight_and_any_setting(folder: Path) -> Non
     tensors["head.bias"] += 1
     forge(folder, tensors)
     assert read_spec(folder).digest not in (before, after)
+
+
+def test_the_width_of_a_stage_that_is_not_there_leaves_the_digest_as_it_was(folder: Path) -> None:
+    spec = read_spec(folder)
+    wider, deeper = replace(spec.dit, detail_width=48), replace(spec.dit, detail_depth=1)
+    assert replace(spec, dit=wider).digest == spec.digest
+    assert replace(spec, dit=deeper).digest != spec.digest
 
 
 def test_altered_weights_are_refused(folder: Path) -> None:

@@ -13,10 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.tiny_text_video import TINY_TEXT_VIDEO
 from videogen.errors import ConfigError, WeightsError
-from videogen.models.config import TextConfig
 from videogen.models.text_video_folder import load_text_video
-from videogen.models.text_video_spec import TextVideoConfig
 from videogen.shapes import ObjectSpec, Scene, canonical_caption
 from videogen.shapes.camera import CameraSpec
 from videogen.shapes.captions import caption
@@ -41,17 +40,7 @@ CONFIG = ContrastiveTrainConfig(
         checkpoint_every=15,
         num_threads=1,
     ),
-    encoder=TextVideoConfig(
-        num_frames=3,
-        size=16,
-        early_width=8,
-        late_width=8,
-        width=16,
-        depth=1,
-        num_heads=2,
-        embedding=16,
-        text=TextConfig(width=16, depth=1, num_heads=2, max_tokens=40),
-    ),
+    encoder=TINY_TEXT_VIDEO,
     worlds=("narrow",),
     usual_frames=5,
     num_frames=(5, 9),
@@ -220,7 +209,7 @@ def test_a_checkpoint_of_the_former_loop_is_refused(whole: Path, tmp_path: Path)
 
 
 def test_data_needs_somebody_who_reads_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="give a PairSource"):
+    with pytest.raises(ConfigError, match="expected a source of pairs"):
         train_contrastive(replace(CONFIG, data="shards"), tmp_path)
 
 

@@ -139,7 +139,7 @@ def test_a_start_of_another_shape_is_refused(config: DiTTrainConfig, tmp_path: P
     other = replace(
         start, start_from=str(tmp_path / "start" / "model"), dit=replace(start.dit, depth=2)
     )
-    with pytest.raises(ConfigError, match="start_from: got .*depth=1.* expected .*depth=2"):
+    with pytest.raises(ConfigError, match=r"start_from: got .*depth=1.* expected .*depth=2"):
         train_dit(other, tmp_path / "other")
 
 
