@@ -20,8 +20,13 @@ from videogen.errors import WeightsError
 from videogen.models.weights import load_model, load_vae, save_model
 
 
-def assemble(dit_folder: Path, vae_folder: Path, out: Path, sampling: dict[str, Any]) -> None:
+def assemble(
+    dit_folder: Path, vae_folder: Path, out: Path, sampling: dict[str, Any], name: str | None
+) -> None:
     """Write the model folder `out`; `sampling` replaces recommended sampling fields.
+
+    Args:
+        name: of the model; None keeps that of the DiT's folder.
 
     Raises:
         WeightsError: the VAE's encoder or latent statistics are not those of the DiT's folder.
@@ -37,7 +42,9 @@ def assemble(dit_folder: Path, vae_folder: Path, out: Path, sampling: dict[str, 
         )
     text = model.text
     assert isinstance(text, torch.nn.Module)
-    spec = dataclasses.replace(model.spec, sampling=model.spec.sampling | sampling)
+    spec = dataclasses.replace(
+        model.spec, name=name or model.spec.name, sampling=model.spec.sampling | sampling
+    )
     save_model(out, spec, model.dit, vae, text)
 
 
@@ -49,8 +56,9 @@ def main() -> None:
     parser.add_argument("vae", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--sampling", type=json.loads, default={}, help="recommended, as JSON")
+    parser.add_argument("--name", help="of the model")
     options = parser.parse_args()
-    assemble(options.dit, options.vae, options.out, options.sampling)
+    assemble(options.dit, options.vae, options.out, options.sampling, options.name)
 
 
 if __name__ == "__main__":

@@ -79,8 +79,8 @@ class ModelSection(_Section):
     """Which model runs, and how it is held in memory."""
 
     name: Annotated[str, Field(min_length=1)] = "default"
-    """default, default-fast, a model folder, its s3:// address, or diffusers:/folder for a pipeline
-    that diffusers runs."""
+    """default, default-fast, default-wide, a model folder, its s3:// address, or diffusers:/folder
+    for a pipeline that diffusers runs."""
     device: Annotated[str, Field(min_length=1)] = "auto"
     """"auto" (a GPU where there is one), "cpu" or "cuda"."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

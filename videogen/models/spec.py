@@ -116,7 +116,7 @@ def packaged_models() -> list[str]:
 
 
 def resolve_model(name: str | Path) -> Path:
-    """The folder of a model: "default" and "default-fast" are in this package, others are paths.
+    """The folder of a model: `packaged_models` are in this package, others are paths.
 
     Raises:
         WeightsError: there is no such folder, or it holds no `model.yaml`.

@@ -79,7 +79,7 @@ def load_model(
     """Load a model folder; every file is checked against its sha256 before it is read.
 
     Args:
-        name: "default", "default-fast" or a folder.
+        name: one of `packaged_models` or a folder.
         dtype: of the DiT and the text encoder; the VAE stays in float32.
         dit_device: of the DiT, if another one.
 

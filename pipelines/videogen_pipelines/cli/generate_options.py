@@ -79,7 +79,9 @@ Grid = Annotated[
 # What makes them, and what else it leaves.
 Model = Annotated[
     str | None,
-    typer.Option(help="default, default-fast, a model's folder, s3://…, or diffusers:/folder."),
+    typer.Option(
+        help="default, default-fast, default-wide, a model's folder, s3://…, or diffusers:/folder."
+    ),
 ]
 Loras = Annotated[
     list[str] | None,

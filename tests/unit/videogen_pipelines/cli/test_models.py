@@ -18,7 +18,7 @@ from videogen_pipelines.cli.models import amount, millions, models
 ROOT = Path(__file__).parents[4]
 
 
-FAST = {"default": ["default-fast"]}
+PACKAGED = {"default": ["default-fast", "default-wide"]}
 
 
 def run(*arguments: str) -> str:
@@ -38,6 +38,7 @@ def test_the_list_has_a_line_for_every_preset_and_fits_a_terminal():
     assert " ".join(rows["xl"].split()[1:]) == values
     assert max(map(len, lines)) <= 80
     assert "default-fast: another model with an adapter, for 4 steps at guidance 1." in lines
+    assert "default-wide: one or two objects, textures and a moving camera." in lines
 
 
 def test_one_model_is_shown_in_detail():
@@ -51,7 +52,7 @@ def test_one_model_is_shown_in_detail():
 def test_json_of_the_list_is_an_array_in_the_order_of_size():
     listed = json.loads(run("--json"))
     assert [entry["name"] for entry in listed] == [
-        name for preset in PRESETS for name in (preset, *FAST.get(preset, []))
+        name for preset in PRESETS for name in (preset, *PACKAGED.get(preset, []))
     ]
     assert listed[0]["estimated_s"] is None
 
