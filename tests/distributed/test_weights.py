@@ -13,12 +13,20 @@ pytestmark = pytest.mark.distributed
 
 
 @pytest.mark.parametrize(
-    ("cfg_degree", "seq_degree", "offload"), [(1, 3, False), (2, 2, False), (1, 3, True)]
+    ("cfg_degree", "seq_degree", "offload", "detail_depth"),
+    [(1, 3, False, 0), (2, 2, False, 0), (1, 3, True, 0), (1, 3, False, 2)],
 )
 def test_divided_weights_change_nothing(
-    ranks: RankPool, cfg_degree: int, seq_degree: int, offload: bool
+    ranks: RankPool, cfg_degree: int, seq_degree: int, offload: bool, detail_depth: int
 ) -> None:
-    case = Case(num_heads=4, depth=3, t=3, cfg_degree=cfg_degree, seq_degree=seq_degree)
+    case = Case(
+        num_heads=4,
+        depth=3,
+        t=3,
+        cfg_degree=cfg_degree,
+        seq_degree=seq_degree,
+        detail_depth=detail_depth,
+    )
     expected = make_denoiser(case, make_dit(case))(make_latents(case), make_sigma(case)).numpy()
     job = jobs.shard_weights_and_denoise
     for denoised, kept in ranks.run(job, case.num_ranks, case=case, offload=offload):

@@ -209,12 +209,28 @@ def activation_bytes(
     if not isinstance(dit, DiTConfig):
         return batch_size * published.activation_bytes(dit, n, dtype.itemsize)
     if dit.detail is not None:
-        by_stage = [replace(dit, detail_depth=0), dit.detail]
-        return max(activation_bytes(stage, latent_shape, dtype, batch_size) for stage in by_stage)
+        kept = batch_size * handed_down_bytes(dit, latent_shape, dtype)
+        at_patches, at_cells = (
+            activation_bytes(stage, latent_shape, dtype, batch_size)
+            for stage in (replace(dit, detail_depth=0), dit.detail)
+        )
+        return max(at_patches, at_cells + kept)
     tensors = max(_ATTENTION_TENSORS, _MLP_TENSORS + 2 * dit.mlp_ratio)
     is_masked = dit.attention == "windowed" or (dit.attention == "joint" and dit.causal)
     mask = n**2 * (1 + dtype.itemsize) if is_masked else 0
     return int(batch_size * n * dit.width * tensors * dtype.itemsize) + mask
+
+
+def handed_down_bytes(dit: Transformer, latent_shape: LatentShape, dtype: torch.dtype) -> int:
+    """Memory of what waits while blocks at single cells compute: tokens, features, two latents.
+
+    Where ranks share the tokens, each holds all of it.
+    """
+    fine = dit.detail if isinstance(dit, DiTConfig) else None
+    if fine is None:
+        return 0
+    of_cells = num_tokens(fine, latent_shape) * 2 * (fine.width + fine.in_channels)
+    return (num_tokens(dit, latent_shape) * dit.width + of_cells) * dtype.itemsize
 
 
 def decode_cache_bytes(vae: VAE, height: int, width: int) -> int:

@@ -2,7 +2,7 @@
 
 A token of a patch says at once what all its cells hold. That is cheap and blurs edges: behind the
 blocks at patches, a few narrow blocks attend from cell to cell and correct the prediction (as
-hourglass transformers do: Crowson et al. 2401.11605, section 4). The correction is zero at first,
+hourglass transformers do: Crowson et al. 2401.11605). The correction is zero at first,
 so that a trained model can be given this stage without becoming another one.
 """
 

@@ -200,7 +200,8 @@ def denoise_bytes(demand: ClipDemand, degrees: Degrees) -> int:
     """Peak memory of denoising on the busiest rank, weights aside; an estimate."""
     share = token_shares(demand, degrees.seq)[0]
     dit, shape = demand.dit, demand.latent_shape
-    sharded = cost.activation_bytes(dit, shape, demand.dtype) * share
+    whole = cost.handed_down_bytes(dit, shape, demand.dtype) * (1 - share)
+    sharded = cost.activation_bytes(dit, shape, demand.dtype) * share + whole
     angles = cost.num_tokens(dit, shape) * _TOKEN_FLOATS * (dit.head_width // 2) * 4 * share
     return int(sharded + (angles if degrees.seq > 1 else 0) + 4 * _latent_bytes(demand))
 
