@@ -7,12 +7,7 @@ from torch import nn
 NAMES = ("blocks", "transformer_blocks", "temporal_transformer_blocks")
 
 
-def block_lists(transformer: nn.Module) -> list[nn.ModuleList]:
-    """The lists of blocks of a transformer, with those of its stages or experts."""
-    found = (getattr(module, name, None) for module in transformer.modules() for name in NAMES)
-    return [blocks for blocks in found if isinstance(blocks, nn.ModuleList)]
-
-
 def blocks_of(transformer: nn.Module) -> list[nn.Module]:
-    """All blocks of a transformer."""
-    return [block for blocks in block_lists(transformer) for block in blocks]
+    """All blocks of a transformer, with those of its stages or experts."""
+    found = (getattr(module, name, None) for module in transformer.modules() for name in NAMES)
+    return [block for blocks in found if isinstance(blocks, nn.ModuleList) for block in blocks]

@@ -29,6 +29,7 @@ class DetailStage(nn.Module):
 
     def __init__(self, config: DiTConfig, fine: DiTConfig) -> None:
         super().__init__()
+        self.config = fine
         self.patch = config.patch
         self.cells = nn.Linear(fine.in_channels, fine.width)
         self.tokens = nn.Linear(config.width, config.patch[1] * config.patch[2] * fine.width)

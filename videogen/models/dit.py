@@ -80,19 +80,19 @@ class SpacetimeDiT(nn.Module):
         frames = torch.arange(first_frame, first_frame + latents.shape[2], device=latents.device)
         whole = self._stream(latents, timesteps, text, frames, trained_frames)
         stream, mask = self._scattered(whole)
-        config, fine = self.config, self.config.detail
-        pasts = self._pasts(cache, latents, config)
-        fine_pasts = None if fine is None else self._pasts(cache, latents, fine)
+        detail = self.detail
+        pasts = self._pasts(cache, latents, self.config)
+        fine_pasts = None if detail is None else self._pasts(cache, latents, detail.config)
         x = through(self.blocks, self.embed(stream.patches), stream, mask, pasts, observe)
         patches = read_out(x, stream.condition, self.modulation, self.head)
-        prediction = unpatchify(self.layout.gather(patches), config.patch, h // p)
-        if self.detail is None or fine is None:
+        prediction = unpatchify(self.layout.gather(patches), self.config.patch, h // p)
+        if detail is None:
             return prediction
-        handed_down = self.layout.gather(self.detail.handed_down(x))
-        angles = _angles(frames, latents, trained_frames, fine)
-        cells, mask = self._scattered(self.detail.stream(whole, latents, handed_down, angles))
-        correction = self.layout.gather(self.detail(cells, mask, fine_pasts))
-        return prediction + unpatchify(correction, fine.patch, h)
+        handed_down = self.layout.gather(detail.handed_down(x))
+        angles = _angles(frames, latents, trained_frames, detail.config)
+        cells, mask = self._scattered(detail.stream(whole, latents, handed_down, angles))
+        correction = self.layout.gather(detail(cells, mask, fine_pasts))
+        return prediction + unpatchify(correction, detail.config.patch, h)
 
     def set_attention_backend(self, backend: str) -> None:
         """Use another attention kernel (see `videogen.models.attention`) in every layer."""
