@@ -10,8 +10,8 @@ from videogen.storage.s3 import Capabilities, S3Options, S3Storage
 
 MIB = 2**20
 IMPATIENT = S3Options(
-    connect_timeout_s=2,
-    read_timeout_s=2,
+    connect_timeout_s=20,
+    read_timeout_s=20,  # a busy machine may stand still for seconds
     max_attempts=1,
     give_up_s=5,
     first_contact_s=0.3,
