@@ -81,3 +81,15 @@ OUTLINES: dict[str, Outline] = {
     "diamond": diamond,
     "heart": heart,
 }
+
+ORDERS: dict[str, int] = {
+    "circle": 0,
+    "square": 4,
+    "triangle": 3,
+    "ring": 0,
+    "star": 5,
+    "cross": 4,
+    "diamond": 2,
+    "heart": 1,
+}
+"""Of rotational symmetry: turned by 1/n of a turn, a shape is the same; 0: turned in any way."""

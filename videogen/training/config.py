@@ -178,16 +178,24 @@ class DiTTrainConfig:
     a block. It is learned to learn the first sooner, and not part of the model."""
     map_block: int = 3
     """The block, from 1."""
+    text_weight: float = 0.0
+    """Weight of a third loss: all that is said of an object, read off each word that speaks of it.
+    Not part of the model either."""
     sampling: dict[str, Any] = field(default_factory=dict)
     """Written into the model folder as its recommended sampling."""
 
     def __post_init__(self) -> None:
         check_counts(self, "accumulate", "size")
-        if self.map_weight and not 1 <= self.map_block <= self.dit.depth:
+        if self.reads_scenes and not 1 <= self.map_block <= self.dit.depth:
             raise ConfigError(
                 f"map_block: got {self.map_block}, expected 1 to {self.dit.depth}, the blocks of "
                 "dit. Fix: use the one in the middle."
             )
+
+    @property
+    def reads_scenes(self) -> bool:
+        """Whether more is learned than to take noise."""
+        return bool(self.map_weight or self.text_weight)
 
 
 @dataclass(frozen=True, kw_only=True)

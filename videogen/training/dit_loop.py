@@ -19,15 +19,17 @@ from videogen.training.draws import generator_of
 from videogen.training.latent_pool import LatentPool
 from videogen.training.learner import Learner
 from videogen.training.loop import NO_HOOKS, Hooks, Saved, train
-from videogen.training.map_reader import map_errors, patches_of_maps
 from videogen.training.measured import LOSS
 from videogen.training.prompts import training_prompt
 from videogen.training.scene_maps import scene_maps
+from videogen.training.scene_reader import Reading, map_errors, patches_of_maps
 from videogen.training.turns import Turns
 from videogen.training.windows import Batch
+from videogen.training.word_meanings import word_errors, word_meanings
 from videogen.training.world import World
 
 MAP_LOSS = "map_loss"
+TEXT_LOSS = "text_loss"
 
 
 def train_dit(
@@ -131,29 +133,40 @@ class DiTTraining:
         )
         counted = ~drawn.batch.known
         clips = NoisyClips(latents, noise, drawn.levels[part], drawn.captions[part], counted[part])
-        if not self.config.map_weight:
+        if not self.config.reads_scenes:
             return self.beginner.denoising.losses(
                 self.learner.forward, self.learner.device, clips, int(counted.sum())
             )
-        return self._losses_with_maps(drawn, part, clips, int(counted.sum()))
+        return self._losses_with_readings(drawn, part, clips, int(counted.sum()))
 
-    def _losses_with_maps(
+    def _losses_with_readings(
         self, drawn: DrawnWindows, part: slice, clips: NoisyClips, num_counted: int
     ) -> dict[str, Tensor]:
-        device, read = self.learner.device, []
+        config, readings = self.config, []
 
         def forward(*inputs: Any) -> Tensor:
-            prediction, maps = self.learner.forward(*inputs)
-            read.append(maps)
+            prediction, reading = self.learner.forward(*inputs)
+            readings.append(reading)
             return prediction
 
-        losses = self.beginner.denoising.losses(forward, device, clips, num_counted)
-        errors = map_errors(read[0], self._maps(drawn.batch, part).to(device))
-        map_loss = errors.sum() / drawn.levels.numel()
+        losses = self.beginner.denoising.losses(forward, self.learner.device, clips, num_counted)
+        map_loss = self._map_loss(readings[0], drawn, part)
+        text_loss = self._text_loss(readings[0], drawn, part)
+        total = losses[LOSS] + config.map_weight * map_loss + config.text_weight * text_loss
+        return {**losses, LOSS: total, MAP_LOSS: map_loss, TEXT_LOSS: text_loss}
+
+    def _map_loss(self, reading: Reading, drawn: DrawnWindows, part: slice) -> Tensor:
+        """Of a part; the sum of all parts is the mean over the batch's frames."""
+        errors = map_errors(reading.maps, self._maps(drawn.batch, part).to(reading.maps.device))
         # Windows of clips that run round have no maps.
-        map_loss = map_loss * (drawn.batch.firsts is not None)
-        total = losses[LOSS] + self.config.map_weight * map_loss
-        return {**losses, LOSS: total, MAP_LOSS: map_loss}
+        return errors.sum() / drawn.levels.numel() * (drawn.batch.firsts is not None)
+
+    def _text_loss(self, reading: Reading, drawn: DrawnWindows, part: slice) -> Tensor:
+        """Of a part; the sum of all parts is the mean over the batch's words."""
+        max_tokens = self.config.text.max_tokens
+        meanings = word_meanings(drawn.captions[part], max_tokens).to(reading.words.device)
+        num_of_all = len(word_meanings(drawn.captions, max_tokens))
+        return word_errors(reading.words, meanings).sum() / max(1, num_of_all)
 
     def _maps(self, batch: Batch, part: slice) -> Tensor:
         """What is where in the clips of a part, as tokens `b t s d`."""

@@ -19,8 +19,8 @@ from videogen.training.config import DiTTrainConfig
 from videogen.training.denoising import Conditioned, Denoising, Prompted
 from videogen.training.finetune_state import averaged
 from videogen.training.learner import Learner, check_muon, transformer_learner
-from videogen.training.map_reader import MapReader
 from videogen.training.prompts import vocabulary_of
+from videogen.training.scene_reader import SceneReader
 from videogen.training.vocabulary import with_words_of
 from videogen.training.world import World
 
@@ -81,9 +81,9 @@ def make_beginner(config: DiTTrainConfig, world: World) -> Beginner:
 def _module(
     config: DiTTrainConfig, dit: SpacetimeDiT, text: WordEncoder, tokens: int | None
 ) -> Prompted:
-    if not config.map_weight:
+    if not config.reads_scenes:
         return Conditioned(dit, text, trains_text=True, num_tokens=tokens)
-    return MapReader(dit, text, config.dit, after=config.map_block, num_tokens=tokens)
+    return SceneReader(dit, text, config.dit, after=config.map_block, num_tokens=tokens)
 
 
 def save_beginner(beginner: Beginner, folder: Path | None) -> Model | None:

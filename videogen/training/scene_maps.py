@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from videogen.shapes.camera import view
-from videogen.shapes.motion import shorter_way, trajectory
+from videogen.shapes.motion import TAU, shorter_way, trajectory
+from videogen.shapes.outlines import ORDERS
 from videogen.shapes.scene import ObjectSpec, Scene
 from videogen.shapes.vocabulary import COLOURS, MOTIONS, SHAPES
 
 NAMES = (*SHAPES, *COLOURS, *MOTIONS)
-"""What a map has a layer for, in order."""
+LAYERS = (*NAMES, "cosine", "sine")
+"""What a map has a layer for, in order: what is named, and how far objects are turned."""
 
 
 def scene_maps(
@@ -28,6 +30,8 @@ def scene_maps(
 ) -> Tensor:
     """How much of each cell is covered by objects of a shape, of a colour and with a motion.
 
+    Two more layers have the cosine and the sine of how far they are turned, from 0 to 2 pi between
+    two turns that look the same (`ORDERS`); circles and rings have none.
     Objects count as discs of their radius; what is drawn later covers what is below. A latent
     frame has the mean of the frames that it encodes.
 
@@ -38,7 +42,8 @@ def scene_maps(
         factor: frames per latent frame; the first of a clip stands for one frame.
 
     Returns:
-        In [0, 1], float32 `b t h w n`, `n` as in `NAMES`.
+        Shares in [0, 1], the last two times a value in [-1, 1]; float32 `b t h w n`, `n` as in
+        `LAYERS`.
     """
     maps = [
         _scene_map(scene, _frames_of(first, latent_frames, factor), cells)
@@ -55,18 +60,20 @@ def _frames_of(first: int, latent_frames: int, factor: int) -> np.ndarray:
 
 def _scene_map(scene: Scene, frames: np.ndarray, cells: int) -> np.ndarray:
     """`t h w n`."""
-    covered = np.zeros((frames.size, cells, cells, len(NAMES)), np.float32)
+    covered = np.zeros((frames.size, cells, cells, len(LAYERS)), np.float32)
     for spec in scene.objects:
         share = _coverage(scene, spec, frames.ravel(), cells)[..., None]
-        covered += share * (_layers_of(spec) - covered)
-    return covered.reshape(*frames.shape, cells, cells, len(NAMES)).mean(axis=1)
+        covered += share * (_layers_of(spec, frames.ravel())[:, None, None] - covered)
+    return covered.reshape(*frames.shape, cells, cells, len(LAYERS)).mean(axis=1)
 
 
-def _layers_of(spec: ObjectSpec) -> np.ndarray:
-    layers = np.zeros(len(NAMES), np.float32)
-    starts = (0, len(SHAPES), len(SHAPES) + len(COLOURS))
-    places = (SHAPES.index(spec.shape), COLOURS.index(spec.colour), MOTIONS.index(spec.motion))
-    layers[[start + place for start, place in zip(starts, places, strict=True)]] = 1
+def _layers_of(spec: ObjectSpec, frames: np.ndarray) -> np.ndarray:
+    """`t n`."""
+    layers = np.zeros((len(frames), len(LAYERS)), np.float32)
+    layers[:, [NAMES.index(name) for name in (spec.shape, spec.colour, spec.motion)]] = 1
+    if order := ORDERS[spec.shape]:
+        turned = TAU * order * trajectory(spec, frames).angle
+        layers[:, -2:] = np.stack((np.cos(turned), np.sin(turned)), axis=1)
     return layers
 
 

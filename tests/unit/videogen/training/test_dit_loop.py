@@ -105,19 +105,24 @@ def test_prompts_are_dropped_and_disturbed_at_their_rates(config: DiTTrainConfig
 
 
 def test_what_is_where_is_learned_beside_the_noise(config: DiTTrainConfig, tmp_path: Path) -> None:
-    reading = replace(config, map_weight=0.5, map_block=1)
+    reading = replace(config, map_weight=0.5, map_block=1, text_weight=0.1)
     train_dit(reading, tmp_path / "whole")
     train_dit(reading, tmp_path / "parts", stop_at=7)
     train_dit(reading, tmp_path / "parts")
-    for name in ("loss", "map_loss"):
+    for name in ("loss", "map_loss", "text_loss"):
         assert log_of(tmp_path / "parts", name) == log_of(tmp_path / "whole", name)
     load_model(tmp_path / "whole/model")
     train_dit(config, tmp_path / "without")
-    both = log_of(tmp_path / "whole")[0] - 0.5 * log_of(tmp_path / "whole", "map_loss")[0]
-    assert both == pytest.approx(log_of(tmp_path / "without")[0], rel=1e-6)
+    both, maps, words = (
+        log_of(tmp_path / "whole", name)[0] for name in ("loss", "map_loss", "text_loss")
+    )
+    assert both - 0.5 * maps - 0.1 * words == pytest.approx(
+        log_of(tmp_path / "without")[0], rel=1e-6
+    )
     train_dit(replace(reading, accumulate=2), tmp_path / "accumulated", stop_at=1)
-    in_parts = log_of(tmp_path / "accumulated", "map_loss")
-    assert in_parts == pytest.approx(log_of(tmp_path / "whole", "map_loss")[:1], rel=1e-5)
+    for name in ("map_loss", "text_loss"):
+        in_parts = log_of(tmp_path / "accumulated", name)
+        assert in_parts == pytest.approx(log_of(tmp_path / "whole", name)[:1], rel=1e-5)
 
 
 def test_a_model_is_given_a_stage_at_single_cells(config: DiTTrainConfig, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from videogen.shapes.camera import CameraSpec
 from videogen.shapes.render import render, render_background
 from videogen.shapes.scene import ObjectSpec, Scene
 from videogen.training.clips import numbered_scene
-from videogen.training.scene_maps import NAMES, scene_maps
+from videogen.training.scene_maps import LAYERS, NAMES, scene_maps
 
 CELLS, FACTOR, LATENTS, SIZE = 8, 4, 5, 64
 STILL = ObjectSpec("red", "circle", "still", x=0.25, y=0.75, radius=0.2)
@@ -49,7 +51,7 @@ def test_a_map_covers_what_the_renderer_paints(motion: str, camera: CameraSpec, 
 
 def test_every_name_of_an_object_has_its_layer() -> None:
     (maps,) = maps_of(Scene((STILL,), "navy"))
-    covered = maps.sum(axis=(0, 1, 2))
+    covered = maps.sum(axis=(0, 1, 2))[: len(NAMES)]
     assert {NAMES[i] for i in np.flatnonzero(covered)} == {"red", "circle", "still"}
     assert np.ptp(covered[covered > 0]) < 1e-4
 
@@ -71,6 +73,32 @@ def test_objects_that_leave_come_in_on_the_other_side() -> None:
 def test_maps_of_all_worlds_are_shares() -> None:
     scenes = [numbered_scene(3, i, ("wide", "pairs", "moving cameras")) for i in range(24)]
     maps = maps_of(*scenes)
-    assert maps.shape == (24, LATENTS, CELLS, CELLS, len(NAMES))
-    assert maps.min() >= 0 and maps.max() <= 1 + 1e-6
+    assert maps.shape == (24, LATENTS, CELLS, CELLS, len(LAYERS))
+    assert maps[..., : len(NAMES)].min() >= 0 and abs(maps).max() <= 1 + 1e-6
     assert (maps.max(axis=(1, 2, 3, 4)) > 0.5).all()
+
+
+def test_turns_that_look_the_same_are_the_same() -> None:
+    still = ObjectSpec("red", "triangle", "still", x=0.5, y=0.5, radius=0.2)
+    turned = replace(still, angle=1 / 3)
+    other, round_one = replace(still, angle=1 / 6), replace(still, shape="ring")
+    maps = maps_of(*(Scene((spec,), "navy") for spec in (still, turned, other, round_one)))
+    assert np.abs(maps[0] - maps[1]).max() < 1e-5
+    cosine, sine = layer_of_turn(maps, "cosine"), layer_of_turn(maps, "sine")
+    covered = layer(maps, "triangle")[0]
+    assert np.abs(cosine[0] - covered).max() < 1e-5
+    assert np.abs(cosine[2] + covered).max() < 1e-5
+    assert np.abs(sine[[0, 2]]).max() < 1e-5
+    assert not cosine[3].any() and not sine[3].any()
+
+
+def test_a_turning_object_turns_in_its_map() -> None:
+    spec = ObjectSpec("red", "heart", "spin", x=0.5, y=0.5, radius=0.2, speed=0.03)
+    (maps,) = maps_of(Scene((spec,), "navy"))
+    cosine, sine = (layer_of_turn(maps, name)[:, 4, 4] for name in ("cosine", "sine"))
+    turns = np.unwrap(np.arctan2(sine, cosine)) / (2 * np.pi)
+    assert np.diff(turns[1:]) == pytest.approx(FACTOR * 0.03, abs=1e-3)
+
+
+def layer_of_turn(maps: np.ndarray, name: str) -> np.ndarray:
+    return maps[..., LAYERS.index(name)]
