@@ -18,7 +18,7 @@ from videogen.errors import InvalidRequestError
 from videogen.registry import did_you_mean
 from videogen.seeds import MAX_SEED
 
-Sampler = Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m", "unipc"]
+Sampler = Literal["ddpm", "ddim", "lcm", "euler", "heun", "dpmpp_2m", "unipc"]
 Extension = Literal["auto", "none", "overlap", "cached", "windows", "chained"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 MAX_PROMPT_CHARACTERS = 4096

@@ -202,6 +202,14 @@ def test_euler_on_a_flow(build, num_steps, shift):
 
 @pytest.mark.parametrize("shift", [1.0, 5.0])
 @pytest.mark.parametrize("num_steps", NUM_STEPS)
+def test_lcm_on_a_flow(build, num_steps, shift):
+    scheduler = build("FlowMatchLCMScheduler", num_steps, shift=shift)
+    ours = our_trace("lcm", scheduler.sigmas, FLOW, "flow")
+    assert_equal(ours, their_trace(scheduler, scheduler.sigmas, generator=seeded))
+
+
+@pytest.mark.parametrize("shift", [1.0, 5.0])
+@pytest.mark.parametrize("num_steps", NUM_STEPS)
 def test_heun_on_a_flow(build, num_steps, shift):
     scheduler = build("FlowMatchHeunDiscreteScheduler", num_steps, shift=shift)
     ours = our_trace("heun", scheduler.sigmas.unique_consecutive(), FLOW, "flow")

@@ -17,7 +17,7 @@ NoiseSource = Callable[[int], Tensor]
 
 
 class SolverOptions(TypedDict, total=False):
-    """Keywords of every solver; only ddpm and ddim use `noise`, and only ddim reads `eta`."""
+    """Keywords of every solver; only ddpm, ddim and lcm use `noise`, and only ddim reads `eta`."""
 
     path: Required[NoisePath]
     # step (0 .. n - 1) -> standard normal noise with the shape of x; asked only where it is needed
@@ -75,8 +75,8 @@ class Step:
         """
         if self.noise is None:
             raise ConfigError(
-                "noise: got None, expected a function from step to noise, because ddpm, and ddim "
-                "with eta > 0, are stochastic. Fix: pass noise=..., or choose ddim with eta 0."
+                "noise: got None, expected a function from step to noise, because ddpm, lcm, and "
+                "ddim with eta > 0, are stochastic. Fix: pass noise=..., or choose ddim with eta 0."
             )
         return self.noise(self.index)
 

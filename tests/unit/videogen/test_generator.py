@@ -49,6 +49,7 @@ def test_a_request_without_a_seed_is_repeatable(pipe: VideoGenerator) -> None:
         {"num_inference_steps": 3},
         {"flow_shift": 3.0},
         {"sampler": "ddpm"},
+        {"sampler": "lcm"},
         {"sampler": "ddim", "eta": 0.5},
     ],
 )

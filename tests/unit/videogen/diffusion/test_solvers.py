@@ -102,7 +102,10 @@ def test_every_sampler_works_on_every_model(sampler, path, objective):
     assert is_right.float().mean().item() == pytest.approx(0.5, abs=0.05)
     for side, centre in ((points[is_right], CENTRES[1]), (points[~is_right], CENTRES[0])):
         torch.testing.assert_close(side.mean(0), centre, rtol=0, atol=0.06)
-        torch.testing.assert_close(side.std(0), torch.full((2,), WIDTH), rtol=0, atol=0.08)
+        if sampler == "lcm":  # which varies less than the data, as its description says
+            assert ((0.4 * WIDTH < side.std(0)) & (side.std(0) < 0.9 * WIDTH)).all()
+        else:
+            torch.testing.assert_close(side.std(0), torch.full((2,), WIDTH), rtol=0, atol=0.08)
 
 
 @PATHS
@@ -225,7 +228,7 @@ def test_noise_is_drawn_once_per_step_that_adds_some():
         )
         return list(drawn)
 
-    assert run("ddpm", 0.0) == run("ddim", 0.3) == [0, 1, 2]
+    assert run("ddpm", 0.0) == run("lcm", 0.0) == run("ddim", 0.3) == [0, 1, 2]
     assert run("ddim", 0.0) == run("euler", 0.3) == run("unipc", 0.3) == []
 
 
@@ -242,7 +245,7 @@ def test_eta_1_is_ddpm():
     assert not torch.equal(end("ddim", 0.9), end("ddpm", 0.0))
 
 
-@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("ddim", 0.5)])
+@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("lcm", 0.0), ("ddim", 0.5)])
 def test_a_stochastic_sampler_without_noise_is_refused(sampler, eta):
     with pytest.raises(ConfigError, match="noise: got None"):
         SOLVERS[sampler](lambda x, sigma: x, normal(0, 4), flow_sigmas(4), path=FLOW, eta=eta)

@@ -132,7 +132,7 @@ def test_what_neither_row_nor_defaults_say_is_missing(tmp_path: Path) -> None:
     path.write_text("a\n")
     report = validate_manifest(path, SamplingDefaults(**{**DEFAULT_VALUES, "sampler": None}))
     assert [str(error).removeprefix(f"{path}: ") for error in report.errors] == [
-        "line 1: sampler: missing, expected one of ddpm, ddim, euler, heun, dpmpp_2m, unipc. "
+        "line 1: sampler: missing, expected one of ddpm, ddim, lcm, euler, heun, dpmpp_2m, unipc. "
         "Fix: say it in the row, or set sampling.sampler."
     ]
 
