@@ -120,7 +120,8 @@ def finetune(
     config: Config,
     out: Output,
     data: Annotated[
-        str | None, typer.Option(help="Shards of 'videogen data encode'; config: data.")
+        str | None,
+        typer.Option(help="Shards of 'videogen data encode'; without it those of the config."),
     ] = None,
     workers: Workers = None,
     address: Address = None,
