@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 import torch
 
 from videogen.parallel.counters import Counters, Traffic
@@ -27,11 +26,11 @@ def test_traffic_adds_up_by_axis_and_operation() -> None:
 
 def test_waiting_is_timed_and_is_no_call() -> None:
     counters = Counters()
+    started = time.perf_counter()
     with counters.waiting("seq", "switch", CPU):
         time.sleep(0.02)
     traffic = counters.of("seq", "switch")
-    assert traffic.seconds == pytest.approx(0.02, abs=0.5)
-    assert traffic.seconds >= 0.02
+    assert 0.02 <= traffic.seconds <= time.perf_counter() - started
     assert traffic.calls == 0
 
 
