@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from videogen.shapes.phrases import (
@@ -53,6 +54,20 @@ def mentions(words: Sequence[str]) -> Iterator[Mention]:
         else:
             first += 1
 
+
+def mentions_of_objects(words: Sequence[str]) -> list[list[Mention]]:
+    """What a text of `split_words` names, divided where another object begins: "… and a …"."""
+    divided: list[list[Mention]] = [[]]
+    for mention in mentions(words):
+        before = divided[-1][-1].end if divided[-1] else 0
+        between = pairwise(words[before : mention.first])
+        if divided[-1] and any(pair in _NEXT_OBJECT for pair in between):
+            divided.append([])
+        divided[-1].append(mention)
+    return divided
+
+
+_NEXT_OBJECT = (("and", "a"), ("and", "an"))
 
 PHRASES: dict[str, dict[str, list[Words]]] = {
     kind: {name: [tuple(split_words(p)) for p in phrases] for name, phrases in names.items()}

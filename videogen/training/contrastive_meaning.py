@@ -6,12 +6,11 @@ those pairs are no negatives.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from videogen.shapes.captions import parse_caption
+from videogen.shapes.mentions import mentions_of_objects, split_words
 from videogen.shapes.scene import Scene
 from videogen.shapes.vocabulary import BACKGROUNDS, CAMERAS, COLOURS, MOTIONS, SHAPES
 
@@ -24,7 +23,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 _OF_OBJECTS = ("colour", "shape", "motion")
 _OF_SCENES = ("background", "camera")
-_NEXT_OBJECT = re.compile(r"\band (?=an? )")
 UNSAID = -1
 MAX_OBJECTS = 2
 
@@ -34,14 +32,14 @@ def said(caption: str) -> np.ndarray:
 
     Numbers are places in the vocabulary; what is not said is `UNSAID`.
     """
-    parts = [parse_caption(part) for part in _NEXT_OBJECT.split(caption, MAX_OBJECTS - 1)]
-    found = [
-        _number(key, parts[i][key] if i < len(parts) else None)
-        for i in range(MAX_OBJECTS)
-        for key in _OF_OBJECTS
+    parts = [
+        {mention.attribute: mention.name for mention in reversed(part)}
+        for part in mentions_of_objects(split_words(caption))
     ]
+    objects = [*parts, *[{}] * MAX_OBJECTS][:MAX_OBJECTS]
+    found = [_number(key, part.get(key)) for part in objects for key in _OF_OBJECTS]
     for key in _OF_SCENES:
-        names = [part.get(key) for part in parts if part.get(key)]
+        names = [part[key] for part in parts if key in part]
         found.append(_number(key, names[0] if names else None))
     return np.array(found)
 

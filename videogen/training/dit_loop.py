@@ -163,10 +163,11 @@ class DiTTraining:
 
     def _text_loss(self, reading: Reading, drawn: DrawnWindows, part: slice) -> Tensor:
         """Of a part; the sum of all parts is the mean over the batch's words."""
-        max_tokens = self.config.text.max_tokens
-        meanings = word_meanings(drawn.captions[part], max_tokens).to(reading.words.device)
-        num_of_all = len(word_meanings(drawn.captions, max_tokens))
-        return word_errors(reading.words, meanings).sum() / max(1, num_of_all)
+        of_all = word_meanings(drawn.captions, self.config.text.max_tokens)
+        captions = torch.arange(part.start, part.stop)
+        mine = of_all[torch.isin(of_all[:, 0], captions)] - torch.tensor([part.start, 0, 0])
+        errors = word_errors(reading.words, mine.to(reading.words.device))
+        return errors.sum() / max(1, len(of_all))
 
     def _maps(self, batch: Batch, part: slice) -> Tensor:
         """What is where in the clips of a part, as tokens `b t s d`."""

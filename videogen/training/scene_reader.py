@@ -45,9 +45,9 @@ class SceneReader(Prompted):
     ) -> None:
         super().__init__(dit, text, trains_text=True, num_tokens=num_tokens)
         _, p, q = config.patch
-        self.reader = nn.Linear(config.width, p * q * len(LAYERS))
+        self.map_reader = nn.Linear(config.width, p * q * len(LAYERS))
         self.word_reader = nn.Linear(text.width, len(NAMES))
-        for linear in (self.reader, self.word_reader):
+        for linear in (self.map_reader, self.word_reader):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
         self._after = after
@@ -60,7 +60,7 @@ class SceneReader(Prompted):
         told: Any = self.told(prompts)
         prediction = self.dit(noisy, timesteps, text=told, observe=lambda _, x: tokens.append(x))
         seen = tokens[self._after - 1]
-        maps = self.reader(F.layer_norm(seen, seen.shape[-1:]))
+        maps = self.map_reader(F.layer_norm(seen, seen.shape[-1:]))
         return prediction, Reading(maps, self.word_reader(told.tokens))
 
 

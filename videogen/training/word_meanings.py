@@ -6,14 +6,13 @@ through the prompt: "square" alone says that it is the blue one, and that it mov
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from videogen.shapes.mentions import Mention, mentions, split_words
+from videogen.shapes.mentions import mentions_of_objects, split_words
 from videogen.shapes.vocabulary import COLOURS, MOTIONS, SHAPES
 from videogen.training.prompts import UNKNOWN_WORD
 from videogen.training.scene_maps import NAMES
@@ -57,23 +56,9 @@ def _known_by_words(words: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Pairs of a word's place and a name's."""
     if UNKNOWN_WORD in words:
         return
-    for said in _objects(words):
+    for part in mentions_of_objects(words):
+        said = [mention for mention in part if mention.attribute in _OF_OBJECTS]
         names = [NAMES.index(mention.name) for mention in said]
         for mention in said:
             for place in range(mention.first, mention.end):
                 yield from ((place, name) for name in names)
-
-
-def _objects(words: Sequence[str]) -> list[list[Mention]]:
-    """What is said of each object: the n-th colour, shape and motion are those of the n-th."""
-    said: list[list[Mention]] = []
-    seen: Counter[str] = Counter()
-    for mention in mentions(words):
-        if mention.attribute not in _OF_OBJECTS:
-            continue
-        number = seen[mention.attribute]
-        seen[mention.attribute] += 1
-        if number == len(said):
-            said.append([])
-        said[number].append(mention)
-    return said

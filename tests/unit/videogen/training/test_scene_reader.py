@@ -40,7 +40,7 @@ def test_tokens_hold_the_maps_of_their_own_cells() -> None:
 
 
 def test_blocks_up_to_the_one_that_is_read_learn_from_it(reader: SceneReader) -> None:
-    torch.nn.init.normal_(reader.reader.weight)
+    torch.nn.init.normal_(reader.map_reader.weight)
     tokens = read(reader)
     map_errors(tokens, torch.rand_like(tokens)).sum().backward()
     assert isinstance(reader.dit, SpacetimeDiT)

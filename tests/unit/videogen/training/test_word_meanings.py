@@ -98,3 +98,11 @@ def test_an_encoder_can_learn_them() -> None:
         optimizer.step()
         errors.append(loss.item())
     assert errors[-1] < 0.3 * errors[0]
+
+
+def test_what_the_first_object_leaves_out_is_not_taken_from_the_second() -> None:
+    first, second = {"square"}, {"red", "ring", "up"}
+    assert known("a square and a red ring moving up on a navy background") == {
+        "square": first,
+        **dict.fromkeys(("red", "ring", "moving", "up"), second),
+    }
