@@ -125,14 +125,15 @@ def says(text: str, wanted: Mapping[str, str]) -> bool:
 def vae(pipe: VideoGenerator, options: argparse.Namespace) -> None:
     """PSNR over all pixels of held-out clips, encoded and decoded, and what the judge reads."""
     squared, verdicts = [], []
-    for scene in held_out_scenes(options.world, options.count):
+    for scene in held_out_scenes(options.world, options.count, options.objects):
         frames = render_batch([scene], options.num_frames, 64)
         with torch.inference_mode():
             latents = pipe.model.vae.encode(frames)
             restored = torch.cat(list(pipe.model.vae.decode_stream([latents])), dim=2).clamp(-1, 1)
         squared.append(float((restored - frames).square().mean()) / 4)
         pixels = ((restored[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()
-        verdicts.append(agrees(judge(pixels, WORLDS[options.world]), scene))
+        readings = judge_objects(pixels, WORLDS[options.world], len(scene.objects))
+        verdicts.append(agrees(readings, scene))
     per_clip = -10 * np.log10(np.array(squared))
     rates = {key: round(float(np.mean([v[key] for v in verdicts])), 4) for key in KEYS}
     psnr = float(-10 * np.log10(np.mean(squared)))

@@ -1,5 +1,5 @@
 """Pipelines of diffusers, whichever they are, behind the interface of our own models.
 
-`library` is the one module that imports diffusers, which is an extra: `pip install
-'videogen[diffusers]'`.
+`library` is the one module that imports diffusers, which is the extra
+`diffusers`.
 """

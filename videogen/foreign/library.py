@@ -30,7 +30,7 @@ def import_diffusers() -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"model: got a pipeline of diffusers, which cannot be imported ({error}), expected it "
-            "to be installed. Fix: pip install 'videogen[diffusers]'."
+            "to be installed. Fix: pip install 'diffusers>=0.36,<1' accelerate beautifulsoup4."
         ) from error
     return diffusers
 

@@ -34,7 +34,7 @@ def load_decord() -> Any:
     except (ImportError, OSError, RuntimeError) as error:
         raise MissingDependencyError(
             f"decord: got '{error}' importing it, expected it installed. Fix: use backend='auto' "
-            "or 'pyav', or pip install 'videogen[decord]' (Linux on x86-64)."
+            "or 'pyav', or pip install decord (Linux on x86-64)."
         ) from error
     decord.logging.set_level(decord.logging.QUIET)
     return decord

@@ -227,7 +227,7 @@ BACKENDS: Registry[Backend] = Registry(
         "xformers": Backend(
             _xformers,
             package="xformers.ops",
-            install="pip install videogen[xformers]",
+            install="pip install xformers",
             cuda_only=True,
             dtypes=(*_HALF, torch.float32),
         ),

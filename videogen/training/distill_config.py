@@ -35,7 +35,7 @@ class DistillConfig:
     accumulate: int = 1
     """Parts that each worker's share of a batch is taken in, one after the other."""
     model: str = "default"
-    """The teacher: "default" or a model folder, sampled as it recommends for itself."""
+    """The teacher: "default" or a model folder; Euler steps, guidance and shift as recommended."""
     name: str = "default-fast"
     base: str = ""
     """Where users of the result find the teacher, if not where it is now."""

@@ -65,7 +65,7 @@ class Teacher:
 
     @classmethod
     def of(cls, config: DistillConfig, model: Model) -> Teacher:
-        """As the model recommends to sample it, but for the number of steps.
+        """With the guidance, flow shift and size that the model recommends.
 
         Raises:
             ConfigError: the model is no rectified flow.

@@ -119,7 +119,7 @@ def check_muon(muon_learning_rate: float, strategy: Strategy, lora_rank: int = 0
         raise ConfigError(
             f"muon_learning_rate: got {muon_learning_rate:g} with "
             f"{'lora_rank' if lora_rank else 'strategy fsdp'}, expected 0, because Muon "
-            "needs whole matrices of the model. Fix: leave it out."
+            "needs whole matrices of the model. Fix: set it to 0."
         )
 
 

@@ -17,9 +17,9 @@ def folder(pipeline: str, library: str = "diffusers") -> PipelineFolder:
     return PipelineFolder(Path("/models/a"), pipeline, {"unet": part}, ())
 
 
-def test_without_diffusers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_without_diffusers_what_to_install_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'videogen\[diffusers\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'diffusers"):
         import_diffusers()
 
 

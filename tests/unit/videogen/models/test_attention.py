@@ -108,7 +108,7 @@ def test_sdpa_runs_everywhere(dtype):
 
 @pytest.mark.parametrize(
     "name,package,fix",
-    [("xformers", "xformers", "videogen[xformers]"), ("flash", "flash_attn", "flash-attn")],
+    [("xformers", "xformers", "xformers"), ("flash", "flash_attn", "flash-attn")],
 )
 def test_a_missing_package_names_what_to_install(name, package, fix, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)

@@ -51,7 +51,7 @@ def test_the_libraries_are_named():
 
 def test_decord_is_optional(monkeypatch):
     def absent() -> None:
-        raise MissingDependencyError("decord: got nothing. Fix: pip install 'videogen[decord]'.")
+        raise MissingDependencyError("decord: got nothing. Fix: pip install decord.")
 
     monkeypatch.setattr("videogen.media.decord_reader.load_decord", absent)
     finding = check_decord()
