@@ -8,40 +8,13 @@ from typing import Any, Literal
 
 from videogen.errors import ConfigError
 from videogen.models.config import DiTConfig, TextConfig, VAEConfig
-
-
-def check_source(data: str, source: object, what: str, stage: str) -> None:
-    """Raise `ConfigError` where a stage is to learn from data and was given nothing that reads it.
-
-    Args:
-        what: the source is of.
-    """
-    if data and source is None:
-        raise ConfigError(
-            f"data: got '{data}' and nothing that reads it, expected a source of {what}. "
-            f"Fix: train with 'videogen train {stage}', or give a source."
-        )
-
-
-def check_counts(section: Any, *names: str) -> None:
-    """Raise `ConfigError` where one of these fields is below 1."""
-    for name in names:
-        if (value := getattr(section, name)) < 1:
-            raise ConfigError(f"{name}: got {value}, expected 1 or more.")
-
-
-def check_clips(vae: VAEConfig, num_frames: int, size: int = 0) -> None:
-    """Raise `ConfigError` where clips do not fill whole latents."""
-    if num_frames < 1 or (num_frames - 1) % vae.time_factor:
-        raise ConfigError(
-            f"num_frames: got {num_frames}, expected {vae.time_factor}n+1 (5, 9, 13, …), because "
-            f"the VAE compresses time by {vae.time_factor}."
-        )
-    if size % vae.space_factor:
-        raise ConfigError(
-            f"size: got {size}, expected a multiple of {vae.space_factor} px, because the VAE "
-            f"compresses space by {vae.space_factor}."
-        )
+from videogen.training.checks import (
+    check_clips,
+    check_counts,
+    check_emphasis,
+    check_pools,
+    check_worlds,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +84,7 @@ class VAETrainConfig:
 
     def __post_init__(self) -> None:
         check_counts(self, "accumulate", "size", "validation_clips")
+        check_worlds(self.worlds)
         check_clips(self.vae, self.num_frames, self.size)
 
 
@@ -130,6 +104,14 @@ class LatentPoolConfig:
     """New clips encoded per optimiser step of this pool."""
     share: float
     """Share of the batches drawn from this pool."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, "initial", "capacity")
+        if not 0 <= self.window_frames <= self.num_frames:
+            raise ConfigError(
+                f"window_frames: got {self.window_frames}, expected at most num_frames, "
+                f"{self.num_frames}, or 0 for all of them."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +168,9 @@ class DiTTrainConfig:
 
     def __post_init__(self) -> None:
         check_counts(self, "accumulate", "size")
+        check_worlds(self.worlds)
+        check_pools(self.pools)
+        check_emphasis(self.emphasis)
         if self.reads_scenes and not 1 <= self.map_block <= self.dit.depth:
             raise ConfigError(
                 f"map_block: got {self.map_block}, expected 1 to {self.dit.depth}, the blocks of "

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from videogen.models.text_video_spec import TextVideoConfig
-from videogen.training.config import ScheduleConfig, check_counts
+from videogen.training.checks import check_counts, check_worlds
+from videogen.training.config import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,3 +67,4 @@ class ContrastiveTrainConfig:
 
     def __post_init__(self) -> None:
         check_counts(self, "accumulate", "usual_frames", "validation_clips")
+        check_worlds(self.worlds)

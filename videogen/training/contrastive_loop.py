@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from videogen.models.text_video_folder import save_text_video
-from videogen.training.config import check_source
+from videogen.training.checks import check_source
 from videogen.training.contrastive_config import ContrastiveTrainConfig
 from videogen.training.contrastive_disturb import disturb
 from videogen.training.contrastive_loss import (

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from videogen.errors import ConfigError
-from videogen.training.config import ScheduleConfig, check_counts
+from videogen.training.checks import check_counts, check_pools, check_worlds
+from videogen.training.config import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,11 @@ class TrajectoryPoolConfig:
     """New clips made per optimiser step."""
     share: float
     """Share of the batches drawn from this pool."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, "initial", "capacity")
+        if not 0 <= self.goes_on <= 1:
+            raise ConfigError(f"goes_on: got {self.goes_on}, expected 0 to 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,8 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         check_counts(self, "accumulate", "teacher_batch")
+        check_worlds(self.worlds)
+        check_pools(self.pools)
         if self.num_inference_steps < 1 or self.teacher_steps % self.num_inference_steps:
             raise ConfigError(
                 f"teacher_steps: got {self.teacher_steps}, expected a multiple of "

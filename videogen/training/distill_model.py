@@ -43,8 +43,11 @@ def make_student(config: DistillConfig, world: World) -> Student:
     dit = copy.deepcopy(model.dit)
     add_lora(dit, config.lora_rank, schedule.seed)
     module = Conditioned(dit, model.text, trains_text=False)
-    learner = transformer_learner(module, schedule, world, accumulate=config.accumulate)
-    return Student(Teacher.of(config, model), learner)
+    teacher = Teacher.of(config, model)
+    learner = transformer_learner(
+        module, schedule, world, accumulate=config.accumulate, origin=teacher.digest
+    )
+    return Student(teacher, learner)
 
 
 def save_student(student: Student, config: DistillConfig, folder: Path | None) -> Model | None:

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videogen.training.checks import check_clips, check_window
 from videogen.training.clips import numbered_scene
 from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
 from videogen.training.distill_teacher import Start, Teacher
 from videogen.training.draws import generator_of
 from videogen.training.exchange import gathered, of_first
+from videogen.training.pool_file import digest_of, read_pool, write_pool
 from videogen.training.prompts import training_prompt
 from videogen.training.windows import AHEAD
 from videogen.training.world import World
@@ -78,6 +79,9 @@ class TrajectoryPool:
         self._whole, self._teacher, self._number = config, teacher, number
         self._tensors: dict[str, Tensor] = {}
         self._next = 0
+        check_clips(teacher.model.spec.vae, pool.num_frames)
+        if pool.goes_on:
+            check_window("to go on", self.latent_frames, 2)
 
     def __len__(self) -> int:
         return min(self._next, self.config.capacity)
@@ -121,12 +125,10 @@ class TrajectoryPool:
         until the next is written.
         """
         path = self._path(folder)
-        partial = path.with_suffix(".partial")
         held = {name: tensor[: len(self)] for name, tensor in self._tensors.items()}
-        save_file({**held, NEXT: torch.tensor([self._next])}, partial)
         if path.exists():
             path.replace(self._path(folder, BEFORE))
-        partial.replace(path)
+        write_pool(path, {**held, NEXT: torch.tensor([self._next])}, self._made_by)
 
     def restore(self, folder: Path, num_draws: int) -> None:
         """Read what `save` wrote, if it is there; the first worker's file counts for all.
@@ -146,13 +148,24 @@ class TrajectoryPool:
         path, before = self._path(folder), self._path(folder, BEFORE)
         if before.exists() and not (path.exists() and _next_of(path) <= self._due(num_draws)):
             before.replace(path)
-        return load_file(path) if path.exists() else {}
+        return read_pool(path, self._made_by)
 
     def _due(self, num_draws: int) -> int:
         """How many clips were made when a pool was drawn from so often."""
         batch = self._whole.teacher_batch
         return self.config.initial + batch * int(
             num_draws * self.config.fresh_per_step / batch + ROUNDING
+        )
+
+    @property
+    def _made_by(self) -> str:
+        """Of all that decides what clips are made, and for which prompts."""
+        whole, pool = self._whole, self.config
+        return digest_of(
+            (self._teacher.digest, whole.schedule.seed, whole.teacher_batch, whole.autocast),
+            (whole.worlds, whole.caption_dropout, whole.unknown_words),
+            (self._number, len(whole.pools), pool.num_frames, pool.goes_on),
+            (pool.initial, pool.capacity),
         )
 
     def _path(self, folder: Path, when: str = "") -> Path:

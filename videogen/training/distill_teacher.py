@@ -14,6 +14,7 @@ from videogen.errors import ConfigError
 from videogen.models.weights import Model
 from videogen.training.denoising import attention
 from videogen.training.distill_config import DistillConfig
+from videogen.training.pool_file import digest_of
 
 FLOW = RectifiedFlow()
 # What models that recommend nothing are sampled with; `videogen.defaults` needs pydantic.
@@ -89,6 +90,11 @@ class Teacher:
             latent_size=(c, h, w),
             autocast=config.autocast,
         )
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits over the model and the parts of its way that students learn."""
+        return digest_of(self.model.spec.digest, self.sigmas.tolist(), self.stops.tolist())
 
     @property
     def device(self) -> torch.device:

@@ -129,9 +129,9 @@ def _check_origin(path: Path, origin: str) -> None:
         said = (file.metadata() or {}).get(ORIGIN, origin)
     if said != origin:
         raise WeightsError(
-            f"{path}: got a checkpoint of a run that started from another model (digest "
-            f"{said[:12]}), expected {origin[:12]}. Fix: give the model it started from, or "
-            "another --out folder."
+            f"{path}: got a checkpoint of a run that started from another model, or distils other "
+            f"steps (digest {said[:12]}), expected {origin[:12]}. Fix: give the model and steps it "
+            "started with, or another --out folder."
         )
 
 
@@ -151,7 +151,7 @@ def _restore_moments(
     moments = {key: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
     owner = next(o for o in optimizers if any(parameter in ids for ids in _groups(o)))
     for key, value in moments.items():
-        is_like = value.shape == parameter.shape and value.ndim > 0
+        is_like = value.shape == parameter.shape and not key.endswith("/step")
         kept = _share(value, parameter) if is_like else value
         owner.state[parameter][key.removeprefix(prefix)] = kept
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videogen.models.spec import LatentStatistics
@@ -21,9 +21,11 @@ from videogen.models.vae import VideoVAE
 from videogen.models.weights import normalise_latents
 from videogen.shapes.motion import StartsOver
 from videogen.shapes.scene import Scene
+from videogen.training.checks import check_clips, check_window
 from videogen.training.clips import numbered_scene, render_batch, render_round
 from videogen.training.config import LatentPoolConfig
 from videogen.training.exchange import gathered, of_first
+from videogen.training.pool_file import digest_of, digest_of_weights, read_pool, write_pool
 from videogen.training.windows import AHEAD, Batch, glide, windows
 from videogen.training.world import World
 
@@ -31,7 +33,9 @@ ENCODE_BATCH = 16
 MAX_ROUND_LATENTS = 100
 """The longest round of a looped clip, in latent frames."""
 ROUNDING = 1e-6
-INDICES = "indices"
+LATENTS, INDICES = "latents", "indices"
+SHORTEST = {"whole": 1, "continued": 2, "looped": 2 + AHEAD}
+"""Latent frames of windows, by the kind of their pool."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class LatentPool:
             emphasis: how often a motion is drawn, 1 if not said.
             autocast: encode in bfloat16.
             world: each worker encodes its part and is sent the rest; None encodes all here.
+
+        Raises:
+            ConfigError: clips or windows do not fill latents, or are too short.
         """
         self.config = config
         self._vae, self._statistics = vae, statistics
@@ -77,6 +84,9 @@ class LatentPool:
         self._world = world or World()
         self._slots: dict[int, _Clip] = {}
         self._length = 0
+        check_clips(vae.config, config.num_frames, size)
+        check_clips(vae.config, config.window_frames or 1, field="window_frames")
+        check_window(config.kind, self.latent_frames, SHORTEST[config.kind])
 
     def __len__(self) -> int:
         return self._length
@@ -117,22 +127,16 @@ class LatentPool:
 
     def save(self, folder: Path) -> None:
         """Write the latents, so that a resumed run need not encode them again."""
-        path = self._path(folder)
-        partial = path.with_suffix(".partial")
         held = self._held()
         indices = torch.tensor([clip.index for clip in held], dtype=torch.int64)
-        save_file(
-            {"latents": torch.stack([clip.latents for clip in held]), INDICES: indices}, partial
-        )
-        partial.replace(path)
+        latents = torch.stack([clip.latents for clip in held])
+        write_pool(self._path(folder), {LATENTS: latents, INDICES: indices}, self._made_by)
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote, if it is there; the first worker's file counts for all."""
-        path = self._path(folder)
-        saved = load_file(path) if self._world.is_first and path.exists() else {}
-        saved = saved if INDICES in saved else {}  # or written before it said which scenes
+        saved = read_pool(self._path(folder), self._made_by) if self._world.is_first else {}
         saved = of_first(saved, self._world, self._device)
-        for index, latents in zip(saved.get(INDICES, ()), saved.get("latents", ()), strict=True):
+        for index, latents in zip(saved.get(INDICES, ()), saved.get(LATENTS, ()), strict=True):
             self._keep(int(index), latents.clone())
 
     def _held(self) -> list[_Clip]:
@@ -146,8 +150,19 @@ class LatentPool:
         return config.latent_channels, config.latent_frames(frames), side, side
 
     def _path(self, folder: Path) -> Path:
-        kind = "" if self.config.kind == "whole" else f"{self.config.kind}-"
-        return folder / f"latents-{kind}{self.config.num_frames}.safetensors"
+        config = self.config
+        kind = "" if config.kind == "whole" else f"{config.kind}-"
+        window = f"-{config.window_frames}" if config.window_frames else ""
+        return folder / f"latents-{kind}{config.num_frames}{window}.safetensors"
+
+    @cached_property
+    def _made_by(self) -> str:
+        """Of all that decides the latents of a scene with a number, and which scene that is."""
+        return digest_of(
+            (digest_of_weights(self._vae), self._statistics, self._autocast),
+            (self._seed, self._worlds, self._size, ENCODE_BATCH),
+            (self.config.kind, self.config.num_frames, self.config.window_frames),
+        )
 
     def _weight(self, scene: Scene) -> float:
         return max(self._emphasis.get(spec.motion, 1.0) for spec in scene.objects)

@@ -14,7 +14,8 @@ from torch import Tensor
 from videogen.models.spec import LatentStatistics
 from videogen.models.vae import VideoVAE
 from videogen.models.weights import read_vae_weights, save_vae
-from videogen.training.config import VAETrainConfig, check_source
+from videogen.training.checks import check_source
+from videogen.training.config import VAETrainConfig
 from videogen.training.draws import generator_of
 from videogen.training.finetune_state import Averages, averaged
 from videogen.training.learner import Learner, share

@@ -155,6 +155,17 @@ def test_another_rank_does_not_fit_the_checkpoint(config, tmp_path):
         distill(replace(config, lora_rank=4), tmp_path)
 
 
+def test_other_steps_do_not_go_on_from_what_was_learned_of_these(config, tmp_path):
+    distill(config, tmp_path, stop_at=1)
+    halves = replace(config, num_inference_steps=1)
+    with pytest.raises(WeightsError, match="distils other steps"):
+        distill(halves, tmp_path)
+    (tmp_path / CHECKPOINT_FILE).unlink()
+    stage = Distillation(halves, World())
+    stage.restore(tmp_path)
+    assert stage.pools[0]._tensors["states"].shape[1] == 2
+
+
 def test_a_teacher_that_recommends_nothing_is_sampled_as_usual(config, base):
     model = load_model(base)
     plain = replace(model, spec=replace(model.spec, sampling={}))

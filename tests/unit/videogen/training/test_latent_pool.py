@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from videogen.errors import ConfigError
 from videogen.extension.plan import LOOP_LATENTS
+from videogen.models.vae import VideoVAE
 from videogen.models.weights import Model, load_model
 from videogen.shapes.motion import StartsOver
 from videogen.shapes.render import render
@@ -78,6 +82,40 @@ def test_a_restored_pool_encodes_what_it_lacks_alone(
     assert encoded == list(range(64, 80))
     assert torch.equal(draw(other, 8).latents, draw(pool, 8).latents)
     assert draw(other, 2000).scenes == draw(pool, 2000).scenes
+
+
+def test_latents_of_other_scenes_or_another_vae_are_not_restored(
+    model: Model, tmp_path: Path
+) -> None:
+    make_pool(model).save(tmp_path)
+    before = {"worlds": ("narrow",), "seed": 0}
+
+    def restored(vae: VideoVAE = model.vae, **changed: object) -> int:
+        options = {**before, **changed}
+        pool = LatentPool(CONFIG, vae, model.spec.latents, size=32, **options)  # pyright: ignore[reportArgumentType]
+        pool.restore(tmp_path)
+        return len(pool._slots)
+
+    other = copy.deepcopy(model.vae)
+    next(other.parameters()).data[0] += 1.0
+    assert restored() == 48
+    assert restored(seed=1) == restored(worlds=("narrow", "wide")) == restored(other) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong,said",
+    [
+        ({"num_frames": 6}, "num_frames: got 6"),
+        ({"kind": "continued", "window_frames": 3}, "window_frames: got 3"),
+        ({"kind": "continued", "window_frames": 1}, "windows of 1 latent frames"),
+        ({"kind": "looped", "num_frames": 13, "window_frames": 9}, "windows of 3 latent frames"),
+    ],
+)
+def test_windows_too_short_for_their_pool_are_refused(
+    model: Model, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make_pool(model, replace(CONFIG, **wrong))
 
 
 def test_emphasis_draws_a_motion_more_often(model: Model) -> None:
