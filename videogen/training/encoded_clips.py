@@ -76,9 +76,9 @@ def encoded_with(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it is damaged.
     """
-    root = folder.parent if folder.name == "shards" else folder
-    path = root / ENCODE_FILE
-    if not path.is_file():
+    roots = [folder, folder.parent] if folder.name == "shards" else [folder]
+    path = next((root / ENCODE_FILE for root in roots if (root / ENCODE_FILE).is_file()), None)
+    if path is None:
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -111,7 +111,8 @@ def train(
         measured = _step(stage, world, step)
         done = step + 1
         hooks.on_step(done, measured)
-        if log is not None and done % schedule.log_every == 0:
+        # Not at `stop_at`: the log is that of a run that did not stop.
+        if log is not None and (done % schedule.log_every == 0 or done == schedule.num_steps):
             log.write(step=done, **measured.row())
         if done % schedule.checkpoint_every == 0 or done == last_step:
             with _room_in(folder):

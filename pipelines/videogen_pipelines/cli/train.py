@@ -201,7 +201,7 @@ def _run(
     if engine.as_json:
         typer.echo(json.dumps({"out": job.out, **last}))
     else:
-        loss = f", loss {last['loss']:.4g}" if "loss" in last else ""  # logged every so many steps
+        loss = f", loss {last['loss']:.4g}" if "loss" in last else ""  # where its line is lost
         typer.echo(f"Trained to step {last['step']:,}{loss}: {job.out}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from videogen.config import load_dataclass, to_plain
 from videogen.errors import ConfigError
 from videogen.models.protocol import VideoModel
-from videogen.storage import open_storage
+from videogen.storage import MissingKeyError, Storage, open_storage
 from videogen.storage.temporary import temporary_folder
 from videogen.training.loop import Hooks
 from videogen.training.measured import Measured
@@ -70,16 +70,19 @@ def run_here(job: TrainingJob, report: Report) -> None:
         ConfigError: the data is not there or does not fit the model.
         WeightsError: the model cannot be read, or the checkpoint is of another configuration.
         StorageError: the output fails, somebody else trains there, or a shard is gone.
+        LockLostError: somebody else may train there by now; nothing is stored any more.
     """
     check_shards(job.config, STAGES[job.stage].places)
-    with open_storage(job.out).lock(LOCK):
-        _train(job, report)
+    with open_storage(job.out).lock(LOCK) as lock:
+        _train(job, report, lock.check)
 
 
 def run_on_ray(
     job: TrainingJob, workers: tuple[int, int], address: str | None, max_failures: int
 ) -> None:
     """Train on workers of a Ray of our own, or of the cluster at `address`.
+
+    This process holds the lock and waits; workers store without asking whether it is still held.
 
     Raises:
         StorageError: the output fails, somebody else trains there, or a shard is gone.
@@ -102,13 +105,22 @@ def run_on_ray(
 
 
 def last_report(job: TrainingJob) -> dict[str, Any]:
-    """What the log says of the last step, in as many lines as it took."""
-    lines = open_storage(job.out).read(LOG_FILE).decode().splitlines()
-    rows = [json.loads(line) for line in lines]
-    last: dict[str, Any] = {}
+    """The step a run that ended is at, and what the log says of it, in as many lines as it took."""
+    rows = _logged(open_storage(job.out))
+    step = max([job.config.schedule.num_steps, *(row["step"] for row in rows)])
+    last: dict[str, Any] = {"step": step}
     for row in rows:
-        last |= row if row["step"] == rows[-1]["step"] else {}
+        last |= row if row["step"] == step else {}
     return last
+
+
+def _logged(storage: Storage) -> list[dict[str, Any]]:
+    """The lines of the log; none where it was removed and there was no step left to log."""
+    try:
+        lines = storage.read(LOG_FILE).decode().splitlines()
+    except MissingKeyError:
+        return []
+    return [json.loads(line) for line in lines]
 
 
 def train_as_worker(said: dict[str, Any]) -> None:
@@ -125,12 +137,12 @@ def train_as_worker(said: dict[str, Any]) -> None:
     _train(job, report)
 
 
-def _train(job: TrainingJob, report: Report) -> None:
+def _train(job: TrainingJob, report: Report, fence: Callable[[], None] = lambda: None) -> None:
     stage = STAGES[job.stage]
     _check_device(job.config.schedule.device)
     with temporary_folder() as fetched, run_folder(job.out, stage.kept) as folder:
         config = with_local(job.config, stage.places, fetched)
-        uploads = Uploads(job.out, folder)
+        uploads = Uploads(job.out, folder, fence)
 
         def on_step(step: int, measured: Measured) -> None:
             report(step, measured.loss)

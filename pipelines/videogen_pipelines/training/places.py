@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -46,7 +47,17 @@ def check_shards(config: Any, places: Mapping[str, Place]) -> None:
     """
     for name, kind in places.items():
         if kind == "shards" and (place := getattr(config, name)):
-            check_whole(open_storage(place))
+            for root in _roots(place):
+                check_whole(open_storage(root))
+
+
+def _roots(place: str) -> list[str]:
+    """Where what is said of shards may lie: with them, or above a folder named `shards`.
+
+    Both, because `data pack --out shards` makes a whole output of that name.
+    """
+    above = re.fullmatch(r"(.*[^/])/shards/*", absolute(place))
+    return [place, above[1]] if above else [place]
 
 
 def with_local(config: Any, places: Mapping[str, Place], folder: Path) -> Any:
@@ -70,8 +81,6 @@ def _here(address: str, kind: Place, folder: Path) -> str | Path:
         return local_model(address)
     storage = open_storage(address)
     keys = [key for key in storage.list() if kind != "shards" or key.endswith(".tar")]
-    if kind == "shards" and keys and storage.exists(ENCODE_FILE):
-        keys.append(ENCODE_FILE)
     if not keys:
         raise StorageError(
             f"{address}: got no {'.tar ' if kind == 'shards' else ''}object, expected "
@@ -81,7 +90,17 @@ def _here(address: str, kind: Place, folder: Path) -> str | Path:
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         storage.download(key, path)
+    if kind == "shards":
+        _fetch_encode_file(address, folder)
     return folder
+
+
+def _fetch_encode_file(address: str, folder: Path) -> None:
+    """Beside the shards, where training looks for it."""
+    for storage in map(open_storage, _roots(address)):
+        if storage.exists(ENCODE_FILE):
+            storage.download(ENCODE_FILE, folder / ENCODE_FILE)
+            return
 
 
 @contextmanager
@@ -104,18 +123,23 @@ def run_folder(out: str, kept: tuple[str, ...]) -> Iterator[Path]:
 
 
 class Uploads:
-    """Stores the files of a run that are new or have changed, if it is not a local one."""
+    """Stores the files of a run that are new or have changed, if it is not a local one.
 
-    def __init__(self, out: str, folder: Path) -> None:
+    Args:
+        fence: called before every file; raises if we may not write any more.
+    """
+
+    def __init__(self, out: str, folder: Path, fence: Callable[[], None] = lambda: None) -> None:
         self._storage: Storage | None = open_storage(out) if is_remote(out) else None
         self._folder = folder
+        self._fence = fence
         self._stored: dict[Path, int] = {}
 
     def store(self) -> None:
         """The checkpoint last, because runs go on from it.
 
         Raises:
-            StorageError: the object store refuses or fails.
+            StorageError: the object store refuses or fails, or `fence` refuses.
         """
         if self._storage is None:
             return
@@ -123,5 +147,6 @@ class Uploads:
         for path in sorted(files, key=lambda path: path.name == CHECKPOINT_FILE):
             changed = path.stat().st_mtime_ns
             if self._stored.get(path) != changed:
+                self._fence()
                 self._storage.put(path.relative_to(self._folder).as_posix(), path)
                 self._stored[path] = changed

@@ -1,7 +1,8 @@
-"""What is wrong with a configuration is said before anything is read or rendered."""
+"""What is wrong with a configuration, or with where its data lies, is said before training."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from videogen.training.config import (
 )
 from videogen.training.contrastive_config import ContrastiveTrainConfig
 from videogen.training.distill_config import DistillConfig, TrajectoryPoolConfig
+from videogen.training.encoded_clips import ENCODE_FILE, encoded_with
 
 SCHEDULE = ScheduleConfig(num_steps=2, batch_size=2, learning_rate=0.1)
 POOL: dict[str, Any] = {
@@ -69,3 +71,14 @@ def test_windows_are_no_longer_than_their_clips() -> None:
 def test_shares_of_windows_that_go_on_are_shares() -> None:
     with pytest.raises(ConfigError, match=r"goes_on: got 1\.5"):
         TrajectoryPoolConfig(**POOL, goes_on=1.5)
+
+
+@pytest.mark.parametrize("place", ["shards", "latents/shards", "latents"])
+def test_what_clips_were_encoded_with_lies_with_the_shards_or_above(
+    place: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    root = folder.parent if place == "latents/shards" else folder
+    (root / ENCODE_FILE).write_text('{"model": "default"}')
+    assert encoded_with(folder) == {"model": "default"}

@@ -11,7 +11,8 @@ from tests.s3.server import S3Server
 from videogen.errors import StorageError
 from videogen.models.weights import load_model, save_vae
 from videogen.storage import open_storage
-from videogen.training.config import VAETrainConfig
+from videogen.training.config import FineTuneConfig, ScheduleConfig, VAETrainConfig
+from videogen.training.encoded_clips import encoded_with
 from videogen_pipelines.cli.app import run
 from videogen_pipelines.training.job import TrainingJob, run_here
 from videogen_pipelines.training.places import Uploads, with_local
@@ -97,16 +98,49 @@ def test_an_encoder_is_a_name_or_an_address(s3_env: S3Server, tmp_path: Path) ->
     assert Path(here.start_from, "text_video.yaml").read_text() == "sizes"
 
 
-@pytest.mark.parametrize("stage", ["vae", "contrastive", "finetune"])
-def test_data_of_which_a_shard_is_gone_is_refused(stage: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "out", "data"),
+    [
+        ("vae", "data", "data"),
+        ("contrastive", "data", "data/shards"),
+        ("finetune", "shards", "shards"),
+        ("finetune", ".", "shards"),
+        ("finetune", "S3", "S3/shards/"),
+    ],
+)
+def test_data_of_which_a_shard_is_gone_is_refused(
+    stage: str,
+    out: str,
+    data: str,
+    s3_env: S3Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = s3_env.uri()
     for key in ("shards/a.tar", "index/a.json", "index/b.json"):
-        open_storage(str(tmp_path / "data")).put(key, b"")
+        open_storage(out.replace("S3", address)).put(key, b"")
     schedule = {"num_steps": 1, "batch_size": 1, "learning_rate": 1.0}
-    config = {"schema": 1, "schedule": schedule, "data": str(tmp_path / "data")}
-    out = str(tmp_path / "out")
-    said = {"stage": stage, "config": config, "out": out, "validation_prompts": []}
+    config = {"schema": 1, "schedule": schedule, "data": data.replace("S3", address)}
+    said = {"stage": stage, "config": config, "out": "trained", "validation_prompts": []}
     with pytest.raises(StorageError, match=r"got no shards/b\.tar, expected every shard.*Fix: run"):
         run_here(TrainingJob.of(said), lambda step, loss: None)
+
+
+@pytest.mark.parametrize(("out", "data"), [("", ""), ("", "/shards"), ("/shards", "/shards")])
+def test_what_shards_were_encoded_with_comes_with_them(
+    out: str, data: str, s3_env: S3Server, tmp_path: Path
+) -> None:
+    address = s3_env.uri()
+    open_storage(address).put("other.tar", b"")
+    open_storage(address + out).put("shards/a.tar", b"")
+    open_storage(address + out).put("encode.json", b'{"vae_digest": "of another"}')
+    schedule = ScheduleConfig(num_steps=1, batch_size=1, learning_rate=1.0)
+    config = FineTuneConfig(schedule=schedule, data=address + data)
+    here = with_local(config, STAGES["finetune"].places, tmp_path)
+    assert encoded_with(Path(here.data)) == {"vae_digest": "of another"}
+    assert [path.name for path in Path(here.data).rglob("a.tar")] == ["a.tar"]
+    assert any(Path(here.data).rglob("other.tar")) == (not data)
 
 
 def test_an_address_without_shards_is_named(s3_env: S3Server, tmp_path: Path) -> None:
