@@ -251,7 +251,7 @@ def fitted(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     import cv2
 
     scale = max(height / frame.shape[0], width / frame.shape[1])
-    if abs(scale - 1) > 1 / max(frame.shape[:2]) and not _is_crop(frame, height, width):
+    if scale != 1 and not _is_crop(frame, height, width):
         size = max(width, round(frame.shape[1] * scale)), max(height, round(frame.shape[0] * scale))
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         frame = cv2.resize(frame, size, interpolation=how)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -70,28 +71,21 @@ def pack(
         job.record()
         versions = list(_versions(job))
         _say_unused(job, console)
-        _forget_vanished(job)
-        looked_at = _worth_keeping(job, versions)
-        waiting = [name for name in versions if name not in looked_at]
-        first = _look(job, stage, waiting, len(versions) - len(waiting))
-        failures = _without_given_up(job, first, dict(waiting))
-        if first.interrupted or failures:
-            state = _state(first.interrupted, failures)
-            return PackReport(
-                state, job.out.uri, len(versions), elapsed_s=time.monotonic() - started,
-                failures=failures, unused_rows=job.unused_rows,
-            )  # fmt: skip
-        dropped = _plan(job, versions)
-        planned = [shard for each in read_rounds(job.out) for shard in each.shards]
-        second = _shard(job, stage, planned)
+        dropped: list[DroppedClip] = []
+        planned: list[PlannedShard] = []
+        heard = _look_at_new(job, stage, versions)
+        if _state(heard) == "complete":
+            dropped = _plan(job, versions)
+            planned = [shard for each in read_rounds(job.out) for shard in each.shards]
+            heard = _write(job, stage, versions, planned)
         report = PackReport(
-            state=_state(second.interrupted, second.failures),
+            state=_state(heard),
             uri=job.out.uri,
             videos=len(versions),
             clips=sum(len(shard.clips) for shard in planned),
             shards=len(planned),
             buckets=_buckets(planned),
-            failures=second.failures,
+            failures=heard.failures,
             unused_rows=job.unused_rows,
             elapsed_s=time.monotonic() - started,
         )
@@ -117,21 +111,11 @@ def _say_unused(job: PackJob, console: Console) -> None:
         console.print(f"{job.unused_rows:,} of {rows:,} rows of the index are of no video here")
 
 
-def _forget_vanished(job: PackJob) -> None:
-    """Have shards that are gone written again, and what they need of videos cut out again."""
-    gone = set(forget_vanished(job.out))
-    lost = [
-        ref
-        for each in read_rounds(job.out)
-        for s in each.shards
-        if s.name in gone
-        for ref in s.clips
-    ]
-    kept = set(job.store.listed())
-    for name in dict.fromkeys((ref.source, ref.version) for ref in lost):
-        record = job.store.record(*name) if name in kept else None
-        if record and any(clip.part for clip in record.clips):
-            job.store.forget(record)
+def _look_at_new(job: PackJob, stage: Stage, versions: list[tuple[str, str]]) -> StageListener:
+    looked_at = _worth_keeping(job, versions)
+    waiting = [name for name in versions if name not in looked_at]
+    done = len(versions) - len(waiting)
+    return _look(job, stage, job.items(waiting), dict(waiting), done)
 
 
 def _worth_keeping(job: PackJob, versions: list[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -144,9 +128,17 @@ def _worth_keeping(job: PackJob, versions: list[tuple[str, str]]) -> set[tuple[s
     return looked_at
 
 
-def _look(job: PackJob, stage: Stage, waiting: list[tuple[str, str]], done: int) -> StageListener:
+def _look(
+    job: PackJob,
+    stage: Stage,
+    items: Iterable[tuple[str, Mapping[str, Any]]],
+    versions: Mapping[str, str],
+    done: int,
+) -> StageListener:
+    """Look at videos; those that no attempt gets through are dropped, and are no failures."""
     task = PackingTask(job.source.storage.uri, job.out.uri, job.settings)
-    return run_stage(stage, PackWorkload(task), job.items(waiting), len(waiting), done, "videos")
+    heard = run_stage(stage, PackWorkload(task), items, len(versions), done, "videos")
+    return replace(heard, failures=_without_given_up(job, heard, versions))
 
 
 def _without_given_up(
@@ -165,13 +157,43 @@ def _without_given_up(
     return others
 
 
-def _shard(job: PackJob, stage: Stage, planned: list[PlannedShard]) -> StageListener:
+def _write(
+    job: PackJob, stage: Stage, versions: list[tuple[str, str]], planned: list[PlannedShard]
+) -> StageListener:
+    """Write the shards that are planned and not there, once all they are made of is there."""
+    forget_vanished(job.out)
     stored = set(job.out.list(INDEX_PREFIX))
     waiting = [shard for shard in planned if shard.index_key not in stored]
+    heard = _cut_again(job, stage, versions, waiting)
+    if _state(heard) != "complete":
+        return heard
+    return _shard(job, stage, waiting, len(planned) - len(waiting))
+
+
+def _cut_again(
+    job: PackJob, stage: Stage, versions: list[tuple[str, str]], waiting: list[PlannedShard]
+) -> StageListener:
+    """Look again at videos of which a shard needs what was cut out once, and is gone.
+
+    That happens to a shard that somebody deleted, and to a copy that another `near` makes none.
+    """
+    sources = {ref.source for shard in waiting for ref in shard.clips}
+    clips = {ref.key for shard in waiting for ref in shard.clips}
+    names = [name for name in versions if name[0] in sources]
+    records = list(job.store.without_parts(names, clips))
+    if not records:
+        return StageListener()
+    for record in records:
+        job.store.forget(record)
+    again = {record.id: record.version for record in records}
+    return _look(job, stage, job.items_again(records), again, len(versions) - len(again))
+
+
+def _shard(job: PackJob, stage: Stage, waiting: list[PlannedShard], done: int) -> StageListener:
     items = ((shard.name, {"shard": shard.model_dump(mode="json")}) for shard in waiting)
     task = ShardingTask(job.source.storage.uri, job.out.uri)
     workload: Workload = ShardWorkload(task)
-    return run_stage(stage, workload, items, len(waiting), len(planned) - len(waiting), "shards")
+    return run_stage(stage, workload, items, len(waiting), done, "shards")
 
 
 def _plan(job: PackJob, versions: list[tuple[str, str]]) -> list[DroppedClip]:
@@ -180,7 +202,8 @@ def _plan(job: PackJob, versions: list[tuple[str, str]]) -> list[DroppedClip]:
     planned = {ref.key: ref for each in rounds for shard in each.shards for ref in shard.clips}
     originals = Originals(job.settings.near)
     of_before = dict.fromkeys((ref.source, ref.version) for ref in planned.values())
-    for record in job.store.records(of_before):
+    known = job.store.listed()  # the record of a video that is gone may be, too
+    for record in job.store.records(name for name in of_before if name in known):
         for clip in record.clips:
             if clip.key in planned:
                 originals.add(clip.key, clip.sha256, clip.fingerprint)
@@ -229,7 +252,7 @@ def _buckets(planned: Iterable[PlannedShard]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _state(interrupted: bool, failures: Mapping[str, str]) -> State:
-    if interrupted:
+def _state(heard: StageListener) -> State:
+    if heard.interrupted:
         return "interrupted"
-    return "some_failed" if failures else "complete"
+    return "some_failed" if heard.failures else "complete"

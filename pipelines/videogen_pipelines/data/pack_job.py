@@ -14,6 +14,7 @@ from videogen.storage import Storage, open_storage
 from videogen_pipelines.config import GangSection, RunConfig, load_run_config
 from videogen_pipelines.data.captions import Caption, CaptionIndex, read_sidecar_caption
 from videogen_pipelines.data.engine import check_apart
+from videogen_pipelines.data.records import SourceRecord
 from videogen_pipelines.data.settings import PackSettings
 from videogen_pipelines.data.store import PackStore
 from videogen_pipelines.evaluation.sources import Source, open_source
@@ -110,6 +111,13 @@ class PackJob:
                     "metadata": {} if said is None else dict(said.metadata),
                 },
             )
+
+    def items_again(
+        self, records: Iterable[SourceRecord]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What ranks get for videos that they looked at before, with the captions of then."""
+        for record in records:
+            yield record.id, record.model_dump(include={"key", "version", "caption", "metadata"})
 
 
 def _difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from videogen.errors import OutputConflictError
-from videogen.storage import local_copy, open_storage
+from videogen.storage import MissingKeyError, Storage, local_copy, open_storage
 from videogen.storage.temporary import temporary_folder
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.data.records import ClipRecord, SourceRecord
-from videogen_pipelines.data.shard_plan import PlannedShard
+from videogen_pipelines.data.shard_plan import PlannedShard, Ref
 from videogen_pipelines.data.shards import (
     Sample,
     commit_shard,
@@ -63,17 +63,13 @@ class ShardWorkload:
         names = [(ref.source, ref.version) for ref in shard.clips]
         for done, record in enumerate(self._store.records(names)):
             heartbeat("collect", done, len(names))
-            ref = shard.clips[done]
-            clip = next(clip for clip in record.clips if clip.key == ref.key)
+            clip = _clip_of(record, shard.clips[done])
             yield clip.key, self._sample(record, clip)
 
     def _sample(self, record: SourceRecord, clip: ClipRecord) -> Sample:
         storage, key = (self._source, record.key) if clip.part is None else (self._out, clip.part)
-        with local_copy(storage, key) as path:
-            _check(path, key, clip)
-            video = path.read_bytes()
         return {
-            "mp4": video,
+            "mp4": _video(storage, key, record, clip),
             "txt": record.caption.encode(),
             "json": to_json(description(record, clip)),
         }
@@ -92,6 +88,29 @@ def description(record: SourceRecord, clip: ClipRecord) -> dict[str, Any]:
         "metrics": clip.metrics,
         "metadata": record.metadata,
     }
+
+
+def _clip_of(record: SourceRecord, ref: Ref) -> ClipRecord:
+    for clip in record.clips:
+        if clip.key == ref.key and not clip.dropped:
+            return clip
+    raise OutputConflictError(
+        f"{record.key}: got no clip {ref.key} when it was looked at again "
+        f"({record.dropped or 'it is not good'}), expected the one that was planned. Fix: delete "
+        "its record in sources/ and run again, or pack into another --out."
+    )
+
+
+def _video(storage: Storage, key: str, record: SourceRecord, clip: ClipRecord) -> bytes:
+    try:
+        with local_copy(storage, key) as path:
+            _check(path, key, clip)
+            return path.read_bytes()
+    except MissingKeyError as error:
+        raise OutputConflictError(
+            f"{record.key}: got no file {storage.uri}/{key} any more, expected clip {clip.key} in "
+            "it. Fix: put the video back as it was and run again, or pack into another --out."
+        ) from error
 
 
 def _check(path: Path, key: str, clip: ClipRecord) -> None:

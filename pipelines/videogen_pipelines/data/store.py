@@ -10,7 +10,7 @@ index/{bucket}/{name}.json           2. create-only: the commit of that shard
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from videogen.errors import StorageError
-from videogen.storage import Storage
+from videogen.storage import MissingKeyError, Storage
 from videogen_pipelines.committed import list_shards
 from videogen_pipelines.data.records import SourceRecord
 from videogen_pipelines.keys import shard_of
@@ -67,6 +67,16 @@ class PackStore:
             while batch := list(islice(names, _BATCH)):
                 yield from readers.map(lambda name: self.record(*name), batch)
 
+    def without_parts(
+        self, names: Iterable[tuple[str, str]], clips: Container[str]
+    ) -> Iterator[SourceRecord]:
+        """The records of videos out of which one of `clips` was cut, and is not stored any more."""
+        stored = set(list_shards(self.storage, PARTS_PREFIX))
+        for record in self.records(names):
+            parts = {clip.part for clip in record.clips if clip.part and clip.key in clips}
+            if not parts <= stored:
+                yield record
+
     def record(self, name: str, version: str) -> SourceRecord:
         """The record of one video.
 
@@ -76,6 +86,11 @@ class PackStore:
         key = source_key(name, version)
         try:
             return SourceRecord.model_validate_json(self.storage.read(key))
+        except MissingKeyError as error:
+            raise MissingKeyError(
+                f"{self.storage.uri}/{key}: got no file, expected the record of video {name}. Fix: "
+                "put the video back as it was and run again, or pack into another --out."
+            ) from error
         except ValidationError as error:
             raise StorageError(
                 f"{self.storage.uri}/{key}: got {error.errors()[0]['msg']}, expected a record of "

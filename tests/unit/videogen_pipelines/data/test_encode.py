@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -149,6 +150,15 @@ def test_frames_are_scaled_and_cropped_around_the_middle(tiny_model: Path):
     halved = fitted(frame, 16, 16)
     assert halved.shape == (16, 16, 3)
     assert abs(int(halved[0, 0, 0]) - 16) <= 1
+
+
+@pytest.mark.parametrize("side", [63, 255, 479])
+def test_frames_that_lack_one_pixel_are_scaled(side: int):
+    frame = np.full((side, side, 3), 7, np.uint8)
+    for height, width in ((side + 1, side + 1), (side + 1, side), (side, side + 1)):
+        found = fitted(frame, height, width)
+        assert found.shape == (height, width, 3)
+        assert (found == 7).all()
 
 
 def test_captions_are_text_and_a_strange_description_costs_its_clip_alone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -241,15 +242,113 @@ def test_a_video_that_was_filmed_upright_is_packed_upright(tmp_path: Path):
     assert np.abs(packed.astype(int) - expected.astype(int)).mean() < 8
 
 
-def test_a_shard_that_is_gone_is_written_again(tmp_path: Path):
+def save_halves(path: Path, seed: int, crf: int = 14) -> None:
+    """A video that `HALVES` cuts into two clips."""
+    save_scene(path, seed, num_frames=10, crf=crf)
+
+
+HALVES: dict[str, Any] = {
+    "accept": {}, "captions": "optional", "max_frames": 5, "cuts": "keep"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recorded", [True, False])  # False: killed after the record was removed
+def test_a_shard_that_is_gone_is_written_again(tmp_path: Path, recorded: bool):
     videos, out = tmp_path / "videos", tmp_path / "out"
-    save_scene(videos / "long.mp4", 20, num_frames=10)
-    run(videos, out, accept={}, captions="optional", max_frames=5, cuts="keep")
+    save_halves(videos / "long.mp4", 20)
+    run(videos, out, **HALVES)
     (gone,) = out.rglob("*.tar")
     before = gone.read_bytes()
     gone.unlink()
-    assert run(videos, out, accept={}, captions="optional", max_frames=5, cuts="keep").clips == 2
+    if not recorded:
+        next((out / "index").rglob("*.json")).unlink()
+    assert run(videos, out, InProcess(stop_after=0), **HALVES).state == "interrupted"
+    report = run(videos, out, **HALVES)
+    assert (report.state, report.clips) == ("complete", 2)
     assert gone.read_bytes() == before
+
+
+def test_a_video_that_is_cut_again_keeps_its_caption(tmp_path: Path):
+    videos, out, index = tmp_path / "videos", tmp_path / "out", tmp_path / "captions.csv"
+    save_halves(videos / "long.mp4", 20)
+    index.write_text("file,caption,author\nlong.mp4,from the index,somebody\n")
+    said = HALVES | {"captions": "required"}
+    run(videos, out, index=index, **said)
+    (gone,) = out.rglob("*.tar")
+    before = gone.read_bytes()
+    gone.unlink()
+    assert run(videos, out, **said).state == "complete"
+    assert gone.read_bytes() == before
+
+
+@pytest.mark.parametrize("looked_at", [True, False])  # False: its record is gone as well
+def test_a_shard_whose_video_is_gone_fails_alone(tmp_path: Path, looked_at: bool):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    save_halves(videos / "long.mp4", 20)
+    run(videos, out, **HALVES)
+    (gone,) = out.rglob("*.tar")
+    before = gone.read_bytes()
+    gone.unlink()
+    (videos / "long.mp4").rename(tmp_path / "long.mp4")
+    if not looked_at:
+        next((out / "sources").rglob("*.json")).unlink()
+    save_halves(videos / "other.mp4", 30)
+    report = run(videos, out, **HALVES)
+    assert report.state == "some_failed"
+    ((name, why),) = report.failures.items()
+    assert name == "48x48x5/clips-000-000000"
+    assert "got no file" in why and "long" in why and "Fix: put the video back" in why
+    assert {key[:5] for key in samples(out)} == {"other"}
+    (tmp_path / "long.mp4").rename(videos / "long.mp4")
+    assert run(videos, out, **HALVES).state == "complete"
+    assert gone.read_bytes() == before
+
+
+def test_a_video_that_is_put_back_later_is_cut_again(tmp_path: Path):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    save_halves(videos / "long.mp4", 20)
+    run(videos, out, **HALVES)
+    (gone,) = out.rglob("*.tar")
+    before = gone.read_bytes()
+    os.utime(videos / "long.mp4", (1, 1))
+    assert run(videos, out, **HALVES).clips == 2
+    gone.unlink()
+    assert run(videos, out, **HALVES).state == "complete"
+    assert gone.read_bytes() == before
+
+
+def test_a_video_that_cannot_be_cut_again_is_named(tmp_path: Path):
+    class Crashing(InProcess):
+        def __call__(self, workload: Any, config: Any, items: Any, listener: Any, *rest: Any):
+            if type(workload).__name__ == "ShardWorkload":
+                return super().__call__(workload, config, items, listener, *rest)
+            failure = Failure(ErrorClass.RANK_DEATH, "no")
+            listener.dead_lettered(DeadLettered("long", 3, failure))
+            return False
+
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    save_halves(videos / "long.mp4", 20)
+    run(videos, out, **HALVES)
+    next(out.rglob("*.tar")).unlink()
+    report = run(videos, out, Crashing(), **HALVES)
+    (why,) = report.failures.values()
+    assert why.startswith("output_conflict: long.mp4: got no clip long-")
+    assert "(failed: rank_death: no)" in why and "delete its record in sources/" in why
+    next((out / "sources").rglob("*.json")).unlink()
+    assert run(videos, out, **HALVES).state == "complete"
+
+
+def test_a_copy_that_is_none_any_more_is_cut_again(tmp_path: Path):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    save_halves(videos / "a.mp4", 20)
+    save_halves(videos / "b.mp4", 20, crf=32)
+    assert run(videos, out, **HALVES).clips == 2
+    engine = InProcess()
+    report = run(videos, out, engine, near=0, **HALVES)
+    assert (report.state, report.clips) == ("complete", 4)
+    assert engine.done == ["b", "48x48x5/clips-001-000000"]
+    assert sorted(key[0] for key in samples(out)) == ["a", "a", "b", "b"]
+    assert not list(out.rglob("parts/*/*.mp4"))
 
 
 def test_a_copy_whose_name_becomes_the_same_is_dropped_by_name(tmp_path: Path):
