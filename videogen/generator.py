@@ -154,6 +154,8 @@ class VideoGenerator:
             self.halves,
             self.spread,
             step_cache=self.variant.cache,
+            vae_visits=self._vae_visits,
+            vae_dtype=self._vae_dtype,
         )
         known = None
         if isinstance(self.spec, PublishedSpec) and self.spec.takes_image:
@@ -194,6 +196,9 @@ class VideoGenerator:
 
         Yields:
             uint8 `t h w c`, a few at a time; of several ranks, see `decode`.
+
+        Raises:
+            NonFiniteError: see `decode`.
         """
         latents, again = chunk.latents, 0
         if chunk.lead is not None:
@@ -229,6 +234,9 @@ class VideoGenerator:
         Yields:
             uint8 `t h w c`: one frame first, then four at a time; nothing else is kept. Of several
             ranks, all have to read to the end, and all but rank 0 get frames without any, t = 0.
+
+        Raises:
+            NonFiniteError: frames hold NaN or infinity; of several ranks, on those that made them.
         """
         yield from self._decode(latents, {}, num_tiles)
 
@@ -256,9 +264,13 @@ class VideoGenerator:
         return self._as_vae(self.model.denormalise(latents[None].to(self.device)))
 
     def _as_vae(self, x: Tensor) -> Tensor:
-        """In the precision of the VAE, where that was chosen."""
+        return x.to(self._vae_dtype or x.dtype)
+
+    @property
+    def _vae_dtype(self) -> torch.dtype | None:
+        """Precision of the VAE, where that was chosen."""
         chosen = self.variant.vae_dtype
-        return x if chosen is None else x.to(getattr(torch, chosen))
+        return None if chosen is None else getattr(torch, chosen)
 
     @torch.inference_mode()
     def _with_picture(
@@ -309,7 +321,7 @@ class VideoGenerator:
     def _is_guided(self, request: ClipRequest) -> bool:
         """Whether any frame is also told what it is not to show."""
         scales = {request.guidance_scale}
-        if plan_clip(self.spec, request).method != "none":
+        if plan_clip(self.spec, request).method not in ("none", "windows"):
             scales |= {request.context_guidance} - {None}
         return scales != {1}
 

@@ -22,6 +22,7 @@ from tests.distributed.pool import Rank
 from tests.unit.videogen.models.test_cost import PeakMemory
 from videogen.diffusion.denoiser import Denoiser
 from videogen.diffusion.guidance import one_by_one
+from videogen.models.variant import AS_IT_IS, Variant
 from videogen.parallel.apply import parallelize, parallelize_generator
 from videogen.parallel.halves import OverlappedHalves, SplitHalves
 
@@ -91,11 +92,12 @@ def forward_peak_bytes(rank: Rank, case: Case) -> int:
 
 
 def make_clip(
-    rank: Rank, case: Case, fields: dict[str, Any], **options: Any
+    rank: Rank, case: Case, fields: dict[str, Any], variant: Variant = AS_IT_IS, **options: Any
 ) -> tuple[np.ndarray, Snapshot]:
     """Latents of one clip of the default model, and what making them sends."""
     mesh = rank.mesh(case.cfg_degree, case.seq_degree)
-    generator = parallelize_generator(videogen.load("default", device="cpu"), mesh, **options)
+    generator = videogen.load("default", device="cpu", variant=variant)
+    generator = parallelize_generator(generator, mesh, **options)
     latents = generator.denoise(generator.resolve(**fields))
     return latents.numpy(), mesh.counters.snapshot()
 

@@ -13,6 +13,7 @@ from tests.distributed import jobs
 from tests.distributed.cases import Case
 from tests.distributed.pool import RankPool
 from videogen.generator import VideoGenerator
+from videogen.models.variant import StepCache, Variant
 
 pytestmark = pytest.mark.distributed
 
@@ -75,6 +76,16 @@ def test_guidance_on_two_ranks_is_that_on_one(
     for latents, sent in ranks.run(jobs.make_clip, 2, case=Case(cfg_degree=2), fields=fields):
         np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-5)
         assert sent.get("cfg.exchange", {"calls": 0})["calls"] == num_exchanges
+
+
+def test_steps_without_guidance_remember_what_one_rank_does(ranks: RankPool) -> None:
+    variant = Variant(cache=StepCache("first_block", threshold=0.2))
+    fields = PROMPT | {"num_frames": 5, "num_inference_steps": 24, "guidance_interval": (0.0, 0.5)}
+    alone = videogen.load("default", device="cpu", variant=variant)
+    expected = alone.denoise(alone.resolve(**fields)).numpy()
+    case = Case(cfg_degree=2)
+    for latents, _ in ranks.run(jobs.make_clip, 2, case=case, fields=fields, variant=variant):
+        np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

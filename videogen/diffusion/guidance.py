@@ -8,7 +8,7 @@ weights sum to 1, so the term in x passes through unchanged.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,15 +16,34 @@ from torch import Tensor
 from videogen.diffusion.denoiser import Denoiser
 from videogen.errors import ConfigError
 
-# (conditional, unconditional, x, sigma) -> both estimates of x0, in this order
-Halves = Callable[[Denoiser, Denoiser, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+class Halves(Protocol):
+    """Where and in which order the halves of guidance are evaluated."""
+
+    def __call__(
+        self, conditional: Denoiser, unconditional: Denoiser, x: Tensor, sigma: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Both estimates of x0, the conditional one first."""
+        ...
+
+    def alone(self, conditional: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+        """The conditional estimate, where it stands alone."""
+        ...
 
 
-def one_by_one(
-    conditional: Denoiser, unconditional: Denoiser, x: Tensor, sigma: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Evaluate the halves of guidance one after the other."""
-    return conditional(x, sigma), unconditional(x, sigma)
+class OneByOne:
+    """Evaluates the halves of guidance one after the other, here."""
+
+    def __call__(
+        self, conditional: Denoiser, unconditional: Denoiser, x: Tensor, sigma: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return conditional(x, sigma), unconditional(x, sigma)
+
+    def alone(self, conditional: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+        return conditional(x, sigma)
+
+
+one_by_one = OneByOne()
 
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
@@ -86,15 +105,16 @@ def with_guidance(
         rescale: see `rescale_guidance`.
         sigma_range: guide where `low < sigma <= high`, see `interval_sigmas`; elsewhere the
             conditional estimate stands alone.
-        halves: evaluates both denoisers, where both are needed.
+        halves: evaluates both denoisers, or the conditional one where it stands alone.
     """
     if scale == 1:
         return conditional
-    low, high = sigma_range
+    # Levels come in float64 or float32; rounded alike, one at a bound is at it in both.
+    low, high = torch.tensor(sigma_range, dtype=torch.float32).tolist()
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        if not low < float(sigma.max()) <= high:
-            return conditional(x, sigma)
+        if not low < float(sigma.max().float()) <= high:
+            return halves.alone(conditional, x, sigma)
         positive, negative = halves(conditional, unconditional, x, sigma)
         return rescale_guidance(guide(positive, negative, scale), positive, rescale)
 

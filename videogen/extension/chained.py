@@ -58,7 +58,8 @@ def chained_chunk(
 def _told_of(sampler: LatentSampler, picture: np.ndarray, num_latents: int) -> dict[str, Any]:
     model = sampler.model
     assert isinstance(model, StartsFromPicture), "its description says so"
-    return model.told_of(picture, model.spec.vae.frames(num_latents))
+    with sampler.vae_visits():
+        return model.told_of(picture, model.spec.vae.frames(num_latents))
 
 
 def last_frame(
@@ -72,10 +73,12 @@ def last_frame(
     vae = sampler.model.vae
     decode = vae.decode_everywhere if isinstance(vae, DecodesEverywhere) else vae.decode_stream
     restored = sampler.model.denormalise(latents[None].to(sampler.device))
+    restored = restored.to(sampler.vae_dtype or restored.dtype)
     last, steps = restored, sampler.request.num_inference_steps
-    for frames in decode([restored], {}):
-        last = frames[0, :, -1]
-        if on_step is not None:
-            on_step(steps, steps)
+    with sampler.vae_visits():
+        for frames in decode([restored], {}):
+            last = frames[0, :, -1]
+            if on_step is not None:
+                on_step(steps, steps)
     pixels = last if last.dtype == torch.uint8 else to_bytes(last)
     return rearrange(pixels, "c h w -> h w c").contiguous().cpu().numpy()

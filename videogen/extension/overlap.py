@@ -48,7 +48,7 @@ def _new_latents(
     sigma = sampler.path.sigma_at(torch.tensor(plan.context_noise)).to(sampler.device)
     before = _noised(sampler, context, start, sigma)
     is_last = first + count == plan.num_latents
-    head = kept["head"] if plan.ahead and is_last else context[:, :0]
+    head = _head(plan, kept) if is_last else context[:, :0]
     after = _noised(sampler, head, first + count, sigma)
 
     def wrap(denoiser: Denoiser) -> Denoiser:
@@ -60,6 +60,14 @@ def _new_latents(
         latents = sampler.sample(first, count, wrap, on_step)
     latents = latents[0].float()
     return pull_to(latents, kept["statistics"], plan.anchor) if "statistics" in kept else latents
+
+
+def _head(plan: ClipPlan, kept: Mapping[str, Tensor]) -> Tensor:
+    """What the last chunk leads up to, `c t h w`, t may be 0.
+
+    Where none was kept yet, the tail is all of the clip before, as it was given.
+    """
+    return kept["head"] if "head" in kept else kept["tail"][:, 1 : 1 + plan.ahead]
 
 
 def _noised(sampler: LatentSampler, latents: Tensor, first: int, sigma: Tensor) -> Tensor:
@@ -77,6 +85,6 @@ def _keep(plan: ClipPlan, latents: Tensor, kept: Mapping[str, Tensor]) -> dict[s
         latents = torch.cat([kept["tail"].to(latents), latents], dim=1)
     if plan.anchor and "statistics" not in keep:
         keep["statistics"] = statistics_of(latents)
-    if plan.ahead and "head" not in keep:
-        keep["head"] = latents[:, 1 : 1 + plan.ahead]
+    if plan.ahead:
+        keep["head"] = _head(plan, {**keep, "tail": latents})
     return keep

@@ -53,7 +53,8 @@ class ClipPlan:
         if not self.ahead:
             return min(left, most)
         last = self.window - self.context - self.ahead
-        if first and left <= last:
+        knows_start = first > self.ahead  # fewer given latents are not all that is led up to
+        if knows_start and left <= last:
             return left
         kept_back = max(1, min(last, left // 2))
         return max(1 + self.ahead if first == 0 else 1, min(most, left - kept_back))
@@ -250,6 +251,11 @@ def _check_options(request: ClipRequest, method: Method) -> None:
         raise InvalidRequestError(
             f"async_steps: got {request.async_steps} with sampler '{request.sampler}', expected "
             "euler or ddim, because frames stand at different steps. Fix: use sampler euler."
+        )
+    if request.async_steps and request.sampler == "ddim" and request.eta:
+        raise InvalidRequestError(
+            f"eta: got {request.eta} with async_steps {request.async_steps}, expected 0, because "
+            "frames in turns are given no new noise. Fix: leave eta out."
         )
 
 

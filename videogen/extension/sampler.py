@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -54,6 +55,10 @@ class LatentSampler:
     """How work of earlier steps is used again, of a model that it is installed in."""
     picture: np.ndarray | None = None
     """What a clip of chained chunks starts from, uint8 `h w c`."""
+    vae_visits: Callable[[], AbstractContextManager[None]] = nullcontext
+    """The VAE is on the device within one."""
+    vae_dtype: torch.dtype | None = None
+    """Precision of the VAE, where that was chosen."""
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -122,6 +127,7 @@ class LatentSampler:
         first: int,
         count: int,
         wrap: Wrap = lambda denoiser: denoiser,
+        scale: float | None = None,
         positive: Mapping[str, Any] = MappingProxyType({}),
         negative: Mapping[str, Any] = MappingProxyType({}),
     ) -> Denoiser:
@@ -129,6 +135,7 @@ class LatentSampler:
 
         Args:
             wrap: see `sample`.
+            scale: of guidance; None is that of `guidance_scale`.
             positive, negative: what the model is given beside the text in each half of guidance.
         """
         request = self.request
@@ -137,7 +144,7 @@ class LatentSampler:
                 lambda prompt: wrap(self.conditioned_on(prompt, **positive)), first, count
             ),
             wrap(self.avoiding(**negative)),
-            self.guidance_scale(first, count),
+            self.guidance_scale(first, count) if scale is None else scale,
             rescale=request.guidance_rescale,
             sigma_range=interval_sigmas(self.sigmas, request.guidance_interval),
             halves=self.halves,

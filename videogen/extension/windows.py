@@ -31,7 +31,8 @@ def windows_chunk(
     """The whole clip, which is one chunk; see `videogen.extension.methods.MakeChunk`."""
     count, stride = plan.num_latents, plan.window - plan.context
     starts = window_starts(count, plan.window, stride)
-    denoisers = [sampler.denoiser(start, plan.window) for start in starts]
+    scale = sampler.request.guidance_scale  # all start from noise; none goes on from another
+    denoisers = [sampler.denoiser(start, plan.window, scale=scale) for start in starts]
     if plan.window == 1:
         x = sampler.noise("initial", 0, count)
     else:

@@ -1,7 +1,7 @@
 """Frames through decord, for the files where it gives the values PyAV gives.
 
 decord 0.6 carries FFmpeg 4.1: no AV1, other rounding for 10-bit video, and some sizes of 16 pixels
-and below it cannot copy out.
+and below it cannot copy out. Frames that are to be shown turned it turns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from videogen.errors import MediaError, MissingDependencyError
-from videogen.media.container import check_seal, decoded_frames
+from videogen.media.container import check_seal, decoded_frames, quarter_turns
 from videogen.media.spec import VideoInfo
 
 CODECS = {"h264", "hevc", "vp9"}
@@ -56,6 +56,8 @@ def open_with_decord(path: Path, info: VideoInfo) -> GetFrames:
     decord = load_decord()
     if info.codec not in CODECS or info.pixel_format not in PIXEL_FORMATS:
         raise _unable(path, f"it is {info.codec} in {info.pixel_format}")
+    if quarter_turns(path):
+        raise _unable(path, "it is to be shown turned, which decord does and PyAV leaves to others")
     num_frames = info.num_frames if check_seal(path) else sum(1 for _ in decoded_frames(path))
     failures = (decord.DECORDError, RuntimeError, AssertionError)
 

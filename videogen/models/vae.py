@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videogen.errors import NonFiniteError
 from videogen.models.causal_conv import CausalConv3d, StreamCache, name_convolutions
 from videogen.models.config import VAEConfig
 
@@ -25,7 +26,8 @@ class PixelNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        gain = torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-6)
+        # Squares of half precision overflow above 255.
+        gain = torch.rsqrt(x.float().square().mean(dim=1, keepdim=True) + 1e-6).to(x.dtype)
         return x * gain * self.scale.view(1, -1, 1, 1, 1)
 
 
@@ -174,7 +176,16 @@ class VideoVAE(nn.Module):
 
 
 def to_bytes(frames: Tensor) -> Tensor:
-    """Frames in [-1, 1] to uint8, in the shape and on the device they are."""
+    """Frames in [-1, 1] to uint8, in the shape and on the device they are.
+
+    Raises:
+        NonFiniteError: they hold NaN or infinity.
+    """
+    if not torch.isfinite(frames.sum(dtype=torch.float32)):  # in one pass, without a copy
+        raise NonFiniteError(
+            "frames: got NaN or infinity from the VAE, expected finite numbers. "
+            "Fix: leave vae_dtype out; float16 is the likeliest to overflow."
+        )
     return frames.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 

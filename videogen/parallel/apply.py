@@ -99,7 +99,7 @@ def parallelize_generator(
 
         shard_weights(generator.model.dit, mesh, device=device, offload=weights == "offloaded")
     if mesh.cfg.size > 1:
-        generator.halves = SplitHalves(mesh.cfg)
+        generator.halves = SplitHalves(mesh.cfg, remembers=generator.variant.cache is not None)
     elif mesh.seq.size > 1 and overlaps and shares == "tokens":
         generator.halves = OverlappedHalves(mesh)
     if mesh.gang.size > 1:

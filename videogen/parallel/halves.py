@@ -17,19 +17,31 @@ from videogen.parallel.mesh import Mesh
 class SplitHalves:
     """Evaluates the halves of guidance side by side: conditional on rank 0, unconditional on 1.
 
-    Where a step needs only the conditional half, both ranks compute it, which costs no time and
-    no exchange.
+    Where a step needs only the conditional half, both ranks compute it, which costs no time, and
+    no exchange unless it remembers.
+
+    Args:
+        remembers: denoisers use the work of their earlier calls again. Those of rank 1 then count
+            for nothing where the conditional half stands alone, because it has not seen all steps.
     """
 
-    def __init__(self, cfg: Communicator) -> None:
+    def __init__(self, cfg: Communicator, remembers: bool = False) -> None:
         self._cfg = cfg
+        self._remembers = remembers
 
     def __call__(
         self, conditional: Denoiser, unconditional: Denoiser, x: Tensor, sigma: Tensor
     ) -> tuple[Tensor, Tensor]:
-        mine = (conditional, unconditional)[self._cfg.rank](x, sigma)
-        positive, negative = self._cfg.all_gather(mine[None], (0, (1, 1)), "exchange")
+        positive, negative = self._exchange((conditional, unconditional)[self._cfg.rank](x, sigma))
         return positive, negative
+
+    def alone(self, conditional: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+        mine = conditional(x, sigma)
+        return self._exchange(mine)[0] if self._remembers else mine
+
+    def _exchange(self, mine: Tensor) -> Tensor:
+        """The estimates of both ranks, `2 b ...`."""
+        return self._cfg.all_gather(mine[None], (0, (1, 1)), "exchange")
 
 
 class OverlappedHalves:
@@ -57,6 +69,9 @@ class OverlappedHalves:
             return positive, negative.result()
         finally:
             self._mesh.meanwhile = None
+
+    def alone(self, conditional: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+        return conditional(x, sigma)
 
 
 class _Turns:

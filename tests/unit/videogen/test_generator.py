@@ -83,6 +83,7 @@ def test_a_negative_prompt_without_effect_is_told(pipe: VideoGenerator) -> None:
     assert pipe.warnings(pipe.resolve(**alone)) == note
     assert pipe.warnings(pipe.resolve(**base | {"guidance_scale": 1.5})) == []
     assert pipe.warnings(pipe.resolve(**alone, num_frames=65)) == []
+    assert pipe.warnings(pipe.resolve(**alone, num_frames=65, extension="windows")) == note
 
 
 def test_frames_stream_in_small_chunks(pipe: VideoGenerator) -> None:
@@ -123,6 +124,16 @@ def test_nan_is_an_error_and_no_clip(tiny_model: Path) -> None:
         broken.model.dit.head.bias.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="NaN or infinity"):
         broken("red")
+
+
+@pytest.mark.parametrize("num_tiles", [1, 2])
+def test_frames_of_nan_are_an_error_and_no_black_clip(tiny_model: Path, num_tiles: int) -> None:
+    broken = videogen.load(str(tiny_model))
+    latents = broken.denoise(broken.resolve(prompt="red", seed=1))
+    with torch.no_grad():
+        broken.model.vae.decoder.head.bias.fill_(float("nan"))  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(NonFiniteError, match="frames: got NaN"):
+        list(broken.decode(latents, num_tiles))
 
 
 def test_words_the_model_does_not_know_are_said(pipe: VideoGenerator) -> None:

@@ -110,6 +110,20 @@ def test_the_unconditional_pass_is_skipped_outside_the_interval(sampler):
     assert set(conditional.sigmas) == set(sigmas[:-1].tolist())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("path", [VP, FLOW], ids=["vp", "flow"])
+def test_levels_of_either_precision_are_guided_in_the_same_steps(path, dtype):
+    sigmas = torch.cat([VP.sigmas.flip(0)[::50], torch.zeros(1)]) if path is VP else flow_sigmas(20)
+    assert sigmas.dtype == torch.float64
+    conditional, unconditional = Counting(1.0), Counting(-1.0)
+    sigma_range = interval_sigmas(sigmas, (0.0, 0.5))
+    denoiser = with_guidance(conditional, unconditional, 4.0, sigma_range=sigma_range)
+    levels = sigmas[:-1].to(dtype)
+    for sigma in levels:
+        denoiser(normal(0, 8), sigma)
+    assert unconditional.sigmas == levels[:10].tolist()
+
+
 def test_at_scale_1_the_unconditional_denoiser_is_never_called():
     sigmas = flow_sigmas(4)
     conditional, unconditional = Counting(1.0), Counting(-1.0)

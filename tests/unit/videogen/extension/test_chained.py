@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ from videogen.extension.plan import plan_clip
 from videogen.extension.state import StreamState
 from videogen.generator import VideoGenerator
 from videogen.models.causal_conv import StreamCache
+from videogen.models.variant import Residence, Variant
+from videogen.models.visits import Visitor
 
 pytest.importorskip("diffusers")
 
@@ -23,9 +28,14 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (1, 32, 48, 3), dtype=np.uin
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> VideoGenerator:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wan-i2v")
     wan_pipeline(folder, image=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def generator(folder: Path) -> VideoGenerator:
     return videogen.load(folder, device="cpu")
 
 
@@ -58,6 +68,40 @@ def test_a_chain_goes_on_from_a_saved_state(generator: VideoGenerator) -> None:
     state = StreamState.from_bytes(chunks[1].state.to_bytes())
     rest = list(generator.stream(request, state))
     assert np.array_equal(frames_of(generator, rest, generator.decoder_cache(state)), whole[17:])
+
+
+def test_a_chain_decodes_in_the_precision_of_the_vae(folder: Path) -> None:
+    generator = videogen.load(folder, device="cpu", variant=Variant(vae_dtype="bfloat16"))
+    chunks = list(generator.stream(generator.resolve(**FIELDS, num_frames=13), start=PICTURE))
+    frames = frames_of(generator, chunks)
+    assert len(frames) == 13
+    assert np.array_equal(chunks[0].state.tensors["picture"].numpy(), frames[8])
+
+
+class KnownVisitor(Visitor):
+    """Says whether it visits, also where the device is the CPU."""
+
+    is_there = False
+
+    @contextmanager
+    def visit(self) -> Iterator[None]:
+        KnownVisitor.is_there = True
+        with super().visit():
+            yield
+        KnownVisitor.is_there = False
+
+
+def test_a_vae_that_lives_elsewhere_visits_for_every_chunk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videogen.generator.Visitor", KnownVisitor)
+    generator = videogen.load(folder, device="cpu", residence=Residence(("vae",)))
+    vae, worked = generator.model.vae, []
+    for part in (vae.encoder, vae.decoder):  # pyright: ignore[reportAttributeAccessIssue]
+        part.register_forward_pre_hook(lambda *_: worked.append(KnownVisitor.is_there))
+    list(generator.stream(generator.resolve(**FIELDS, num_frames=13), start=PICTURE))
+    assert len(worked) > 2 and all(worked)
+    assert not KnownVisitor.is_there
 
 
 def test_chunks_are_as_even_as_they_go(generator: VideoGenerator) -> None:

@@ -64,6 +64,13 @@ def test_windows_of_a_clip_that_fits_are_the_clip(pipe: VideoGenerator) -> None:
     )
 
 
+def test_no_window_goes_on_from_another(pipe: VideoGenerator) -> None:
+    fields = {**SMALL, "num_frames": 33, "extension": "windows"}
+    plain, other = (pipe.resolve(**fields, context_guidance=scale) for scale in (None, 1.0))
+    assert pipe.resolve(**fields).guidance_scale > 1
+    assert torch.equal(pipe.denoise(plain), pipe.denoise(other))
+
+
 def test_windows_of_one_frame_denoise_each_for_itself(pipe: VideoGenerator) -> None:
     alone = SMALL | {"chunk_frames": 1, "extension": "windows"}
     three = pipe.denoise(pipe.resolve(**alone, num_frames=9))
@@ -142,6 +149,23 @@ def test_the_last_chunk_of_a_loop_is_given_the_start(pipe: VideoGenerator) -> No
     changed = dataclasses.replace(before.state, tensors=other)
     (again,) = pipe.stream(request, changed)
     assert not torch.equal(again.latents, last.latents)
+
+
+@pytest.mark.parametrize(("num_given", "num_frames"), [(1, 17), (5, 20), (9, 25), (9, 60)])
+def test_a_loop_may_start_with_frames_that_are_given(
+    pipe: VideoGenerator, num_given: int, num_frames: int
+) -> None:
+    fields = SMALL | {"chunk_frames": 33, "video": "x.mp4", "num_inference_steps": 1}
+    request = pipe.resolve(**fields, num_frames=num_frames, loop=True)
+    start = np.random.default_rng(0).integers(0, 256, (num_given, 16, 16, 3), dtype=np.uint8)
+    chunks = list(pipe.stream(request, start=start))
+    assert sum(chunk.num_frames for chunk in chunks) == num_frames
+    whole = torch.cat([chunk.latents for chunk in chunks], dim=1)
+    assert torch.equal(chunks[-1].state.tensors["head"], whole[:, 1:3])
+    rest = list(pipe.stream(request, chunks[0].state))
+    assert torch.equal(torch.cat([chunks[0].latents, *(c.latents for c in rest)], dim=1), whole)
+    open_end = list(pipe.stream(pipe.resolve(**fields, num_frames=num_frames), start=start))
+    assert not torch.equal(open_end[-1].latents[:, -1], whole[:, -1])
 
 
 def test_a_cached_clip_goes_on_from_a_saved_state(causal: VideoGenerator) -> None:

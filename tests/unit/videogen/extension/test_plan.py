@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from videogen.errors import InvalidRequestError
@@ -44,13 +44,16 @@ def plan_of(spec: ModelSpec, **fields: Any) -> ClipPlan:
     window=st.integers(2, 12),
     share=st.floats(0, 0.99),
     ahead=st.sampled_from([0, 2]),
-    given_latents=st.integers(0, 1),
+    given_latents=st.integers(0, 4),
 )
+@example(num_latents=5, window=9, share=0.34, ahead=2, given_latents=1)
 def test_chunks_cover_the_clip_and_fit_the_window(
     num_latents: int, window: int, share: float, ahead: int, given_latents: int
 ) -> None:
     context = max(1, int(share * window))
-    if ahead and (window <= context + ahead or num_latents < ahead + 2 or given_latents):
+    if given_latents > min(context, num_latents - 1):
+        return
+    if ahead and (window <= context + ahead or num_latents < ahead + 2):
         return
     plan = ClipPlan("overlap", num_latents, window, window, context, 0.1, 0, 0.0, ahead)
     first, sizes = given_latents, []
@@ -60,11 +63,12 @@ def test_chunks_cover_the_clip_and_fit_the_window(
         assert size >= 1 and (size + known <= window or first == 0)
         sizes.append(size)
         first += size
-    assert first == max(num_latents, given_latents)
+    assert first == num_latents
     assert plan.num_chunks(given_latents) == len(sizes)
     if ahead:
-        assert len(sizes) > 1  # the last chunk leads up to the first
-        assert sizes[0] >= 1 + ahead
+        before_last = num_latents - sizes[-1]
+        assert before_last >= 1 + ahead  # the last chunk leads up to latents that are there
+        assert len(sizes) > 1 or given_latents == before_last
 
 
 @pytest.mark.parametrize(
@@ -129,6 +133,10 @@ def test_windows_may_be_one_frame_that_shares_nothing(spec: ModelSpec) -> None:
         ({"extension": "none", "num_frames": 33, "image": "a"}, "image: got 'a' with extension"),
         ({"num_frames": 1, "image": "a"}, "num_frames: got 1 with image"),
         ({"async_steps": 2, "sampler": "unipc"}, "async_steps: got 2 with sampler 'unipc'"),
+        (
+            {"async_steps": 2, "sampler": "ddim", "eta": 0.5},
+            "eta: got 0.5 with async_steps 2, expected 0",
+        ),
         ({"loop": True, "num_frames": 62}, r"num_frames: got 62, .* \(60, 61, 64\) with loop"),
         ({"loop": True, "num_frames": 9}, r"num_frames: got 9, .* \(16, 17, 20\) with loop"),
         ({"loop": True, "chunk_frames": 9}, "loop: got a window of 3 latent frames"),

@@ -9,6 +9,9 @@ import av
 import numpy as np
 import pytest
 
+ONE = 1 << 16  # in fixed point
+COSINES = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
+"""Of so many quarter turns anticlockwise, row by row."""
 MakeClip = Callable[..., np.ndarray]
 
 
@@ -44,3 +47,17 @@ def remux() -> Callable[[Path, Path], Path]:
 def unseal() -> Callable[[bytes], bytes]:
     """The bytes of a file without the seal, which is its last box: 8 + 16 + 32 bytes."""
     return lambda data: data[:-56]
+
+
+@pytest.fixture(scope="session")
+def turn() -> Callable[[Path, int], None]:
+    """`turn(path, turns)`: an MP4 says that it is to be shown turned by quarters, anticlockwise."""
+
+    def change(path: Path, turns: int) -> None:
+        a, b, c, d = (ONE * value for value in COSINES[turns % 4])
+        data = bytearray(path.read_bytes())
+        at = data.index(b"tkhd") + 44  # the matrix of the track's header
+        data[at : at + 36] = np.array([a, b, 0, c, d, 0, 0, 0, 1 << 30], ">i4").tobytes()
+        path.write_bytes(data)
+
+    return change

@@ -14,6 +14,7 @@ from PIL import Image
 from videogen.errors import ConfigError, MediaError, MissingDependencyError
 from videogen.media.boxes import top_level_boxes
 from videogen.media.codecs import CODECS
+from videogen.media.container import quarter_turns
 from videogen.media.decord_reader import open_with_decord
 from videogen.media.reader import iter_video, probe, read_video
 from videogen.media.writer import write_video
@@ -76,10 +77,21 @@ def test_auto_reads_with_pyav_what_decord_cannot(tmp_path, make_clip):
             read_video(tmp_path / "clip.mp4", "decord")
 
 
+@pytest.mark.parametrize("turns", [1, 2])
+def test_frames_are_as_they_lie_in_the_file_whoever_reads_it(tmp_path, make_clip, turn, turns):
+    path = tmp_path / "clip.mp4"
+    write_video(path, make_clip(5, 64, 64), 8)
+    expected, _ = read_video(path)
+    turn(path, turns)
+    assert quarter_turns(path) == turns
+    for backend in ("auto", "pyav"):
+        assert np.array_equal(read_video(path, backend)[0], expected)
+
+
 def test_without_decord_auto_gives_the_same_frames(clip, no_decord):
     frames, _ = read_video(clip)
     assert np.array_equal(frames, read_video(clip, "pyav")[0])
-    with pytest.raises(MissingDependencyError, match=r"decord: .*videogen\[decord\]"):
+    with pytest.raises(MissingDependencyError, match=r"decord: .*pip install decord"):
         iter_video(clip, backend="decord")
 
 

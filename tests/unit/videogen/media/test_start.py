@@ -69,6 +69,37 @@ def test_the_end_of_a_video_at_the_rate_of_the_clip(
     assert grey_levels(found) == [level + 2 for level in expected or range(20)]
 
 
+@pytest.mark.parametrize(("turns", "edge"), [(1, "bottom"), (2, "right"), (3, "top")])
+def test_a_video_is_shown_upright(tmp_path: Path, turn, turns: int, edge: str):
+    path = tmp_path / "telephone.mp4"
+    write_video(path, np.stack([halves(48, 96)] * 3), 8)
+    turn(path, turns)
+    (frame,) = last_frames(path, 1, 8.0, 32, 32)
+    edges = {"top": frame[:8], "bottom": frame[-8:], "left": frame[:, :8], "right": frame[:, -8:]}
+    assert edges[edge][..., 0].min() > 200  # where the red is, which is stored at the left
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [((1080, 1440), (480, 832)), ((720, 1280), (832, 480)), ((474, 474), (32, 32))],
+)
+def test_sizes_that_do_not_divide_are_fitted(
+    tmp_path: Path, stored: tuple[int, int], wanted: tuple[int, int]
+):
+    Image.new("RGB", stored[::-1], "white").save(tmp_path / "a.png")
+    frame = read_picture(tmp_path / "a.png", *wanted)
+    assert frame.shape == (1, *wanted, 3)
+    assert frame.min() == 255
+
+
+@pytest.mark.parametrize("kind", ["png", "pgm", "tif"])
+def test_greys_of_16_bits_keep_their_levels(tmp_path: Path, kind: str):
+    ramp = np.arange(0, 1 << 16, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(ramp).save(tmp_path / f"a.{kind}")
+    frame = read_picture(tmp_path / f"a.{kind}", 32, 32)[0, ..., 1]
+    assert np.abs(frame - ramp / 257).max() <= 0.5
+
+
 def test_what_is_no_picture_is_refused(tmp_path: Path):
     whole = tmp_path / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)).save(whole)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from videogen.errors import NonFiniteError
 from videogen.models.config import VAEConfig
-from videogen.models.vae import VideoVAE
+from videogen.models.vae import PixelNorm, VideoVAE, to_bytes
 
 
 def small_vae(pixel_shuffle: int = 4) -> VideoVAE:
@@ -84,3 +86,21 @@ def test_later_frames_do_not_change_earlier_ones() -> None:
     torch.testing.assert_close(
         vae.decode_at_once(whole)[:, :, :9], vae.decode_at_once(whole[:, :, :3])
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_room_for_the_squares_of_a_norm(dtype: torch.dtype) -> None:
+    x = torch.tensor([300.0, -280.0, 260.0, 1.0]).view(1, 4, 1, 1, 1)
+    found = PixelNorm(4).to(dtype)(x.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), PixelNorm(4)(x), atol=0, rtol=0.01)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_pixels_that_are_no_numbers_are_an_error(number: str, dtype: torch.dtype) -> None:
+    frames = torch.full((1, 3, 4, 64, 64), 10.0, dtype=dtype)  # whose sum float16 cannot hold
+    assert (to_bytes(frames) == 255).all()
+    frames[0, 1, 2, 3, 4] = float(number)
+    with pytest.raises(NonFiniteError, match="frames: got NaN or infinity"):
+        to_bytes(frames)
