@@ -10,6 +10,8 @@ import torch
 from videogen.errors import ConfigError, NonFiniteError, RejectedError
 
 _CHANNELS = (1, 3, 4)
+_FLAGS = ("nsfw_content_detected", "nsfw_detected", "watermark_detected")
+"""What outputs say of their safety checker; the last two are those of DeepFloyd IF."""
 
 
 def frames_of(output: Any, pipeline: str) -> np.ndarray:
@@ -28,8 +30,7 @@ def frames_of(output: Any, pipeline: str) -> np.ndarray:
         RejectedError: the pipeline's safety checker has blackened them.
         ConfigError: they are something else.
     """
-    flagged = getattr(output, "nsfw_content_detected", None)
-    if isinstance(flagged, list | tuple) and any(flag is True for flag in flagged):
+    if any(_is_flagged(output, name) for name in _FLAGS):
         raise RejectedError(
             f"{pipeline}: got a picture that its safety checker has blackened, expected one that "
             "it lets pass. Fix: change the prompt or the seed."
@@ -41,6 +42,11 @@ def frames_of(output: Any, pipeline: str) -> np.ndarray:
         f"{pipeline}: got {type(output).__name__}, expected an output with frames or images. "
         "Fix: use a pipeline that makes pictures or videos."
     )
+
+
+def _is_flagged(output: Any, name: str) -> bool:
+    found = getattr(output, name, None)
+    return isinstance(found, list | tuple) and any(flag is True for flag in found)
 
 
 def _one_clip(found: Any, name: str, pipeline: str) -> np.ndarray:

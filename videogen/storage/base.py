@@ -163,7 +163,7 @@ def check_key(key: str) -> str:
     problem = _key_problem(key)
     if problem:
         raise StorageError(
-            f"key: got {_shortened(key)}, which {problem}; expected a relative path such as "
+            f"key: got {_shortened(key)}, which {problem}, expected a relative path such as "
             "'clips/ab/name.mp4'. Fix: use letters, digits, '.', '_', '-' between single slashes."
         )
     return key

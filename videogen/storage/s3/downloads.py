@@ -49,14 +49,16 @@ class _Download:
         self._restart()
 
     def run(self) -> None:
-        """Read to the end, however often the connection breaks.
+        """Read to the end, however often the connection breaks; patience lasts while more arrives.
 
         Raises:
             MissingKeyError: there is no such object.
             StorageError: the store failed, or answers too little for too long.
         """
-        backoff = Backoff(self._requests.options)
+        backoff, furthest = Backoff(self._requests.options), 0
         while not self._read_on():
+            if (position := self._sink.tell()) > furthest:
+                backoff, furthest = Backoff(self._requests.options), position
             if not backoff.wait(self._requests.options.give_up_s):
                 raise StorageError(
                     f"reading s3://{self._requests.bucket}/{self._key}: got {self._sink.tell():,} "

@@ -33,6 +33,7 @@ PICTURES = [Image.fromarray(frame) for frame in CLIP]
         ({"images": PICTURES[:1]}, CLIP[:1]),
         ({"images": TENSOR[:1]}, CLIP[:1]),
         ({"images": [FLOATS[0]], "nsfw_content_detected": [False]}, CLIP[:1]),
+        ({"images": PICTURES[:1], "nsfw_detected": [False], "watermark_detected": None}, CLIP[:1]),
     ],
 )
 def test_every_form_gives_the_same_bytes(output: dict[str, Any], expected: np.ndarray):
@@ -57,14 +58,18 @@ def test_grey_and_transparent_pictures_get_three_channels():
     )
 
 
+@pytest.mark.parametrize("said", ["nsfw_content_detected", "nsfw_detected", "watermark_detected"])
+def test_what_a_safety_checker_has_blackened_is_rejected(said: str):
+    black = SimpleNamespace(images=FLOATS[:1], **{said: [True]})
+    with pytest.raises(RejectedError, match="safety checker"):
+        frames_of(black, "SomePipeline")
+
+
 def test_what_is_no_good_clip_is_an_error():
     broken = FLOATS.copy()
     broken[1, 0, 0, 0] = np.nan
     with pytest.raises(NonFiniteError, match="frame 1"):
         frames_of(SimpleNamespace(frames=broken[None]), "SomePipeline")
-    with pytest.raises(RejectedError, match="safety checker"):
-        black = SimpleNamespace(images=FLOATS[:1], nsfw_content_detected=[True])
-        frames_of(black, "SomePipeline")
     with pytest.raises(ConfigError, match="makes pictures or videos"):
         frames_of(SimpleNamespace(audios=[1.0]), "SomePipeline")
     with pytest.raises(ConfigError, match="frames of shape"):

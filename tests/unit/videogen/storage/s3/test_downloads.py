@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +54,38 @@ def test_a_download_that_never_ends_fails_and_leaves_no_file(
     with pytest.raises(StorageError, match="s3:GetObject"):
         stored.download("x", tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def slow_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every break comes longer after the one before than an operation may be tried."""
+    times = itertools.count(step=1000.0)
+    clock = SimpleNamespace(monotonic=lambda: next(times), sleep=lambda seconds: None)
+    monkeypatch.setattr("videogen.storage.s3.requests.time", clock)
+
+
+@pytest.mark.usefixtures("slow_time")
+def test_a_download_may_break_for_hours_while_more_of_it_arrives(
+    stored: S3Storage, fault_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    fault_proxy.add("truncate_reply", method="GET", times=4)
+    stored.download("x", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+@pytest.mark.usefixtures("slow_time")
+def test_a_download_that_is_damaged_again_and_again_fails(
+    stored: S3Storage, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from videogen.storage.s3 import downloads
+
+    damaging = SimpleNamespace(crc32=lambda chunk, crc: 7)
+    monkeypatch.setattr(downloads, "zlib", damaging)
+    for _ in range(5):
+        fault_proxy.add("truncate_reply", method="GET")
+        fault_proxy.add("pass", method="GET")
+    with pytest.raises(StorageError, match="damaged ones again and again"):
+        stored.read("x")
 
 
 def test_damaged_bytes_are_noticed(
