@@ -135,8 +135,8 @@ def _plan(
     job: Job, run: RunDirectory, committed: dict[str, str], selection: Selection | None = None
 ) -> Plan:
     """Compare what the rows ask for with what is committed."""
-    chosen = None if selection is None else selection.chosen
-    plan, conflicts = job.row_index().compare(committed, chosen)
+    chosen, failures = (selection.chosen, selection.failures) if selection else (None, None)
+    plan, conflicts = job.row_index().compare(committed, chosen, failures)
     run.refuse_conflicts(conflicts)
     return plan
 
@@ -185,7 +185,7 @@ def _end(
 ) -> Outcome:
     made = observers.ledger
     if interrupted:
-        done, failed = plan.done + made.done, plan.invalid + made.failed
+        done, failed = plan.done + made.done, plan.failed + made.failed
         counts = RunCounts(plan.total, done, failed, plan.total - done - failed)
     else:
         counts = standing or run.finish(_result_rows(job))

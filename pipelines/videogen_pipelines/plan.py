@@ -9,6 +9,7 @@ from typing import Any
 
 from videogen.clip_ids import clip_id
 from videogen.requests import ClipRequest, Extension
+from videogen_cluster.failures import ErrorClass
 from videogen_pipelines.manifest import InvalidRow
 
 
@@ -73,12 +74,14 @@ class PlannedClip:
 class Plan:
     """Counts over all rows; `shapes` counts the clips that are still to be made by their shape.
 
-    `held` ones are not done either, but are not to be made now.
+    `held` ones are not done either, but are not to be made now; `held_by_class` counts those of
+    them that failed before, by the class of that failure.
     """
 
     done: int = 0
     invalid: int = 0
     held: int = 0
+    held_by_class: Counter[str] = field(default_factory=Counter)
     shapes: Counter[ClipShape] = field(default_factory=Counter)
 
     @property
@@ -88,6 +91,16 @@ class Plan:
     @property
     def total(self) -> int:
         return self.done + self.invalid + self.held + self.to_do
+
+    @property
+    def failed(self) -> int:
+        """Rows that are failures before anything is made."""
+        return self.invalid + self.held_by_class.total()
+
+    @property
+    def failed_by_class(self) -> Counter[str]:
+        """The same by class of errors, without classes of which there are none."""
+        return self.held_by_class + Counter({str(ErrorClass.INVALID_REQUEST): self.invalid})
 
     def add(self, row: PlannedClip | InvalidRow) -> None:
         """Count one more row."""

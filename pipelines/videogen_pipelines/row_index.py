@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping
+from itertools import compress
 
 import numpy as np
 
@@ -57,13 +58,17 @@ class RowIndex:
         return list(self._shape_numbers)
 
     def compare(
-        self, committed: Mapping[str, str], chosen: Collection[str] | None = None
+        self,
+        committed: Mapping[str, str],
+        chosen: Collection[str] | None = None,
+        failures: Mapping[str, str] | None = None,
     ) -> tuple[Plan, list[str]]:
         """What is to be done, and the ids that hold another clip than the one asked for.
 
         Args:
             committed: id -> clip id of what is there.
             chosen: the ids that may be made now; None is all of them.
+            failures: id -> class of errors of what failed before.
         """
         is_done, conflicts = self._look_up(committed)
         is_held = np.zeros_like(is_done)
@@ -75,6 +80,7 @@ class RowIndex:
             done=int(is_done.sum()),
             invalid=self._invalid,
             held=int(is_held.sum()),
+            held_by_class=self._count_failures(is_held, failures or {}),
             shapes=self._count_shapes(~is_done & ~is_held),
         )
         return plan, conflicts
@@ -116,6 +122,11 @@ class RowIndex:
         is_there = stored[place] == ids
         is_same = clips[place] == np.frombuffer(self._clips, np.uint64)
         return is_there & is_same, [names[index] for index in place[is_there & ~is_same]]
+
+    def _count_failures(self, is_counted: np.ndarray, failures: Mapping[str, str]) -> Counter[str]:
+        ids = np.frombuffer(self._ids, np.int64)[is_counted]
+        names = np.fromiter(map(hash, failures), np.int64, len(failures))
+        return Counter(compress(failures.values(), np.isin(names, ids)))
 
     def _count_shapes(self, is_counted: np.ndarray) -> Counter[ClipShape]:
         shapes = np.frombuffer(self._shapes, np.uint32)[is_counted]

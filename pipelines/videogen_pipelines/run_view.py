@@ -57,7 +57,7 @@ class RunView:
 def look(storage: Storage, at: datetime | None = None) -> RunView:
     """How the run in `storage` stands.
 
-    One or two small objects are read. Only where both are missing are the ledger and the list of
+    Two small objects are read. Only where both are missing are the ledger and the list of
     sidecars.
 
     Args:
@@ -66,12 +66,20 @@ def look(storage: Storage, at: datetime | None = None) -> RunView:
     Raises:
         StorageError: it is no run directory, or cannot be read.
     """
-    status = read_status(storage)
-    if status is None or status.ended:
-        submitted = read_submitted(storage)
-        if submitted and (status is None or submitted.submitted_at > status.updated_at):
-            return _submitted(storage, submitted, status)
+    status, submitted = read_status(storage), read_submitted(storage)
+    if submitted and not _has_spoken(submitted, status):
+        return _submitted(storage, submitted, status)
     return _counted(storage) if status is None else _told(storage, status, at or now())
+
+
+def _has_spoken(submitted: Submitted, status: Status | None) -> bool:
+    """Whether `status` is of that job or of a later run, and not of one that it continues.
+
+    What a killed run said last is "running", so the state says nothing of that.
+    """
+    if status is None:
+        return False
+    return status.job_id == submitted.job_id or status.updated_at >= submitted.submitted_at
 
 
 def _told(storage: Storage, status: Status, at: datetime) -> RunView:

@@ -42,6 +42,11 @@ class Selection:
         """The ids that are tried again."""
         return [name for name in self.dead if self.wants(name)]
 
+    @property
+    def failures(self) -> dict[str, str]:
+        """id -> class of errors of all dead letters."""
+        return {name: letter.error_class for name, letter in self.dead.items()}
+
     def wants(self, request_id: str) -> bool:
         """Whether this row is tried again. One that is bad as it stands never is."""
         letter = self.dead.get(request_id)
@@ -59,7 +64,7 @@ class Selection:
 
     def by_class(self) -> dict[str, int]:
         """How many failed of each class, the most frequent first."""
-        return dict(Counter(letter.error_class for letter in self.dead.values()).most_common())
+        return dict(Counter(self.failures.values()).most_common())
 
 
 def read_dead_letters(storage: Storage) -> dict[str, DeadLetter]:

@@ -95,11 +95,10 @@ class StatusBoard(Listener):
         self._snapshot: Snapshot | None = None
 
     def planned(self, plan: Plan) -> None:
-        """The rows are counted; bad ones are failures already."""
+        """The rows are counted; bad ones and those whose failure stands are failures already."""
         with self._lock:
-            self._rows, self._done, self._failed = plan.total, plan.done, plan.invalid
-            if plan.invalid:
-                self._errors["invalid_request"] += plan.invalid
+            self._rows, self._done, self._failed = plan.total, plan.done, plan.failed
+            self._errors.update(plan.failed_by_class)
 
     def asked(self, request: StopRequest) -> None:
         """Somebody asked this invocation to stop."""

@@ -43,7 +43,7 @@ def cancel(
         _tell(view, f"nothing to stop: {view.state}", as_json=json)
         return
     if view.submitted is not None:
-        _cancel_waiting(view, address or view.submitted.address, as_json=json)
+        _cancel_waiting(storage, view, address or view.submitted.address, as_json=json)
         return
     invocation = _ask(storage, view)
     if not wait and address is None:
@@ -60,8 +60,17 @@ def cancel(
     raise typer.Exit(OK if over else ENVIRONMENT)
 
 
-def _cancel_waiting(view: RunView, address: str, *, as_json: bool) -> None:
-    """Nobody reads orders yet, so the cluster has to be asked."""
+def _cancel_waiting(storage: Storage, view: RunView, address: str, *, as_json: bool) -> None:
+    """Nobody reads orders yet, so the cluster has to be asked.
+
+    An earlier invocation that has not said its end may live on elsewhere: it is asked, too.
+    """
+    from videogen_pipelines.control import ask_stop
+    from videogen_pipelines.status import read_status
+
+    before = read_status(storage)
+    if before is not None and not before.ended:
+        ask_stop(storage, before.invocation)
     _stop_job(address, view.uri)
     _tell(view, "its job had not started and is stopped", as_json=as_json)
 

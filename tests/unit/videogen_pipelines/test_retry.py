@@ -28,6 +28,7 @@ from videogen_pipelines.manifest import ManifestOptions
 from videogen_pipelines.recorded import recorded_job
 from videogen_pipelines.retry import Retried, retry
 from videogen_pipelines.selection import read_dead_letters
+from videogen_pipelines.status import read_status
 from videogen_pipelines.verification.repair import Repair
 from videogen_pipelines.verification.verifier import verify_run
 from videogen_pipelines.verification.violations import Kind
@@ -120,6 +121,10 @@ def test_failures_of_other_classes_stand_with_their_reasons(
     counts = retried.outcome.counts
     assert (counts.done, counts.failed, counts.pending) == (4, 1, 0)
     assert errors(job) == {"clip-1": "non_finite"}
+    status = read_status(job.storage)
+    assert status is not None
+    assert (status.done, status.failed, status.pending) == (4, 1, 0)
+    assert status.errors_by_class == {"non_finite": 1}
     letter = read_dead_letters(job.storage)["clip-1"]
     assert (letter.message, letter.attempts) == ("clip-1 failed", 2)
     assert verify_run(job.storage, inspect=clips.inspect).proven
@@ -132,6 +137,16 @@ def test_rows_that_were_never_reached_stay_that_way(job: Job, clips: Any, try_ag
     assert retried.outcome is not None
     assert (retried.outcome.state, retried.outcome.counts.pending) == ("some_failed", 2)
     assert not job.storage.exists("_SUCCESS")
+
+
+def test_a_retry_that_is_interrupted_keeps_the_other_failures(
+    job: Job, clips: Any, try_again: Try
+) -> None:
+    first_run(job, clips)
+    retried, _ = try_again("out_of_memory", stop_after=0)
+    assert retried.outcome is not None
+    counts = retried.outcome.counts
+    assert (counts.done, counts.failed, counts.pending) == (3, 1, 1)
 
 
 def test_what_fails_again_is_a_dead_letter_again(job: Job, clips: Any, try_again: Try) -> None:

@@ -77,6 +77,9 @@ def test_it_says_what_a_pass_over_the_rows_says(states: list[tuple[str, int]]) -
     some, _ = index.compare(committed, [*chosen, "unknown"])
     assert (some.to_do, some.done, some.invalid) == (len(chosen), plan.done, plan.invalid)
     assert some.total == plan.total == len(rows)
+    failures = {name: name.split("-")[0] for name in [*names, "conflict-of another manifest"]}
+    held, _ = index.compare(committed, chosen, failures)
+    assert held.held_by_class == Counter(s for s, _ in states if s in ("open", "conflict"))
 
 
 def test_nothing_is_committed_yet() -> None:

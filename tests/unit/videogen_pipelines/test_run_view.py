@@ -96,6 +96,27 @@ def test_a_job_that_has_not_started_is_submitted_until_it_says_something(storage
     assert look(storage).state == "running"
 
 
+def test_what_a_killed_run_said_last_does_not_hide_the_job_that_continues_it(
+    storage: LocalStorage,
+):
+    killed = status("running", job_id="job-1")
+    write_status(storage, killed)
+    note_submitted(storage, "job-2", "http://head:8265")
+    for passed_s in (10, 180):
+        view = look(storage, killed.updated_at + timedelta(seconds=passed_s))
+        assert (view.state, view.ended, view.done) == ("submitted", False, 2)
+
+
+def test_a_job_has_spoken_even_if_its_clock_is_behind_that_of_the_one_who_sent_it(
+    storage: LocalStorage,
+):
+    written = status("running", job_id="job-1")
+    note_submitted(storage, "job-1", "http://head:8265")
+    write_status(storage, written)
+    assert look(storage, written.updated_at).state == "running"
+    assert look(storage, written.updated_at + timedelta(minutes=3)).state == "silent"
+
+
 def test_any_other_folder_is_refused(storage: LocalStorage):
     with pytest.raises(StorageError, match=r"run.json"):
         look(storage)

@@ -83,6 +83,17 @@ def test_a_run_in_the_middle(board: StatusBoard, clock: Clock, storage: LocalSto
     assert read_status(storage) == status
 
 
+def test_failures_that_are_not_tried_again_stand(board: StatusBoard):
+    retrying = plan(to_do=4, done=90, invalid=1)
+    retrying.held, retrying.held_by_class["out_of_memory"] = 8, 6
+    board.planned(retrying)
+    for number in range(4):
+        board.completed(Completed(f"clip-{number}", 1, {}))
+    status = board.status()
+    assert (status.rows, status.done, status.failed, status.pending) == (103, 94, 7, 2)
+    assert status.errors_by_class == {"out_of_memory": 6, "invalid_request": 1}
+
+
 def test_a_run_that_stops_says_so_and_ends_without_clips_in_flight(board: StatusBoard):
     board.progress(snapshot(InFlight("c", 0, "denoise", 3, 16), stopping=True))
     assert board.status().state == "draining"
