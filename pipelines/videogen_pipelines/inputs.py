@@ -48,13 +48,14 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class ManifestInputs:
-    """The rows of a file."""
+    """The rows of a file; their requests may call images and videos `as_written` there."""
 
     path: str
     defaults: SamplingDefaults
     check_request: CheckRequest
     options: ManifestOptions = field(default_factory=ManifestOptions)
     bad_rows: BadRows = "fail"
+    as_written: bool = False
 
     def check(self, on_row: OnRow | None = None) -> ManifestReport:
         report = validate_manifest(
@@ -72,6 +73,7 @@ class ManifestInputs:
             self.options,
             bad_rows=self.bad_rows,
             digest=report.digest,
+            as_written=self.as_written,
         )
 
     def recipe(self) -> dict[str, Any]:

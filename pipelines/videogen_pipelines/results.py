@@ -47,6 +47,7 @@ _REQUEST_FIELDS = [
     pa.field("eta", pa.float64()),
     pa.field("metadata", pa.string()),  # JSON
 ]
+_WHOLE_REQUEST = "request"  # JSON of all that was asked for; the columns are for people
 _OUTCOME_FIELDS = [f for f in LEDGER_SCHEMA if f.name not in ("id", "clip_id", "state", "key")]
 SCHEMA = pa.schema(
     [
@@ -54,6 +55,7 @@ SCHEMA = pa.schema(
         pa.field("state", pa.string()),  # done, failed, pending
         pa.field("clip_id", pa.string()),
         *_REQUEST_FIELDS,
+        pa.field(_WHOLE_REQUEST, pa.string()),
         pa.field("key", pa.string()),
         *_OUTCOME_FIELDS,
     ]
@@ -179,15 +181,20 @@ def read_result_rows(storage: Storage) -> Iterator[ResultRow]:
     Raises:
         StorageError: a part cannot be read.
     """
-    names = ["id", "clip_id", *(field.name for field in _REQUEST_FIELDS)]
+    names = ["id", "clip_id", _WHOLE_REQUEST, *(field.name for field in _REQUEST_FIELDS)]
     for batch in _read_parts(storage, names):
         for row in batch.to_pylist():
-            request_id, clip = row["id"], row.pop("clip_id")
-            request = None
-            if row["prompt"] is not None:
-                row["metadata"] = json.loads(row["metadata"])
-                request = ClipRequest.model_validate(row)
-            yield ResultRow(request_id, clip, request)
+            yield ResultRow(row["id"], row.pop("clip_id"), _request_of(row))
+
+
+def _request_of(row: dict[str, Any]) -> ClipRequest | None:
+    """What a row asked for; of older results, without what has no column of its own."""
+    whole = row.pop(_WHOLE_REQUEST, None)
+    if whole is not None:
+        return ClipRequest.model_validate_json(whole)
+    if row["prompt"] is None:
+        return None
+    return ClipRequest.model_validate({**row, "metadata": json.loads(row["metadata"])})
 
 
 def _read_parts(storage: Storage, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -297,6 +304,7 @@ def _request_columns(rows: list[ResultRow]) -> dict[str, list[Any]]:
         field.name: [values.get(field.name) for values in asked] for field in _REQUEST_FIELDS
     }
     columns["metadata"] = [_as_json(values) for values in columns["metadata"]]
+    columns[_WHOLE_REQUEST] = [row.request and row.request.model_dump_json() for row in rows]
     return columns
 
 

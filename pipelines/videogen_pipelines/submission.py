@@ -151,6 +151,25 @@ def local_media(requests: Iterable[ClipRequest | InvalidRow]) -> set[Path]:
     return {Path(address) for address in addresses}
 
 
+def check_media_move(written: Iterable[ClipRequest | InvalidRow], media: Collection[Path]) -> None:
+    """Refuse files that rows name by absolute paths, where nodes would look for them.
+
+    Args:
+        written: clips that call what they start with as their rows do.
+        media: the same files by their absolute paths.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for path in sorted(local_media(written)):
+        if path in media or str(path).startswith("~"):
+            raise ConfigError(
+                f"{path}: got an absolute path in a row, expected one that means the same file "
+                "on the cluster. Fix: name it by a path that starts at the manifest's folder, use "
+                "an s3:// address, or add --shared if every node has the same folders."
+            )
+
+
 def _place_media(storage: Storage, prefix: str, folder: Path, file: Path) -> None:
     inside = os.path.normpath(file)
     if not Path(inside).is_relative_to(folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +52,24 @@ class ForwardedOptions:
 
         return open_storage(self.params["out"])
 
-    def check(self) -> set[Path]:
-        """Check configuration and rows as `generate` would; returns the local files they name."""
-        from videogen_pipelines.submission import local_media
+    def check(self, shared: bool) -> set[Path]:
+        """Check configuration and rows as `generate` would; returns local files to send along.
+
+        Args:
+            shared: every node has the same folders, so that there are none.
+
+        Raises:
+            ConfigError: a row names a file in a way that means nothing on another machine.
+        """
+        from videogen_pipelines.inputs import ManifestInputs
+        from videogen_pipelines.submission import check_media_move, local_media
 
         job = job_of(RunOptions.read(self.params))
-        return local_media(job.inputs.requests(job.report))
+        media = set() if shared else local_media(job.inputs.requests(job.report))
+        if media and isinstance(job.inputs, ManifestInputs):
+            written = replace(job.inputs, as_written=True)
+            check_media_move(written.requests(job.report), media)
+        return media
 
     def arguments(
         self, manifest: str | None, out: str, media: Mapping[str, str] | None = None

@@ -79,8 +79,8 @@ def submit(
     storage = wanted.storage()
     jobs = Jobs(address)  # first, because what follows writes
     check_reach(storage, jobs.address, shared=shared, model=wanted.params["model"])
-    media = wanted.check() if check else set()
-    request = _submission(wanted, storage, env or [], ship, python, set() if shared else media)
+    media = wanted.check(shared) if check else set()
+    request = _submission(wanted, storage, env or [], ship, python, media)
     request = request.request(jobs)
     jobs.submit(request)
     note_submitted(storage, request.id, jobs.address)

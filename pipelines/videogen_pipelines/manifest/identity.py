@@ -58,11 +58,8 @@ class Identities:
         return name
 
     def stand_in(self, row: int) -> str:
-        """Claim a name to report a row under that has no usable id."""
-        name = f"row-{row}"
-        while self._claim(name, row) is not None:
-            name += "-without-id"
-        return name
+        """The name to report a row under that has no usable id; no id holds a "="."""
+        return f"row-{row}=bad"
 
     def clips(self, name: str) -> list[str]:
         """The ids of the clips of the row called `name`."""

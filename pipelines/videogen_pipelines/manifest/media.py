@@ -7,14 +7,15 @@ clip, and one that changes during a run is noticed by the rank that reads it.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from videogen.config import shown
-from videogen.errors import MediaError
+from videogen.errors import MediaError, StorageError
 from videogen.requests import FieldProblem
 from videogen.storage import MissingKeyError, is_remote, open_parent
 from videogen.storage.temporary import temporary_folder
@@ -61,11 +62,8 @@ def resolve_media(fields: dict[str, Any], place: MediaPlace) -> list[FieldProble
         said = fields.get(kind)
         if not isinstance(said, str) or not said:
             continue
-        if "://" in said and not is_remote(said):
-            problems.append(FieldProblem(kind, shown(said), "a path or an s3:// address"))
-            continue
-        address = place.resolve(said)
-        found = find_media(kind, address)
+        address = _address(kind, said, place)
+        found = address if isinstance(address, FieldProblem) else find_media(kind, address)
         if isinstance(found, FieldProblem):
             problems.append(found)
             continue
@@ -77,6 +75,22 @@ def resolve_media(fields: dict[str, Any], place: MediaPlace) -> list[FieldProble
     return problems
 
 
+def _address(kind: Kind, said: str, place: MediaPlace) -> str | FieldProblem:
+    """Where a row says that its image or video is, or why nothing can be there."""
+    if "://" in said and not is_remote(said):
+        return FieldProblem(kind, shown(said), "a path or an s3:// address")
+    try:
+        address = place.resolve(said)
+        if is_remote(address):
+            open_parent(address)  # asks nobody, so that what is wrong is the address
+    except RuntimeError:  # of `expanduser`
+        found = f"{shown(said)}, whose home folder is not known here"
+        return FieldProblem(kind, found, "a path", "write it out, without '~'")
+    except StorageError as error:
+        return replace(FieldProblem.parse(str(error)), field=kind)
+    return address
+
+
 def find_media(kind: Kind, address: str) -> str | FieldProblem:
     """The SHA-256 of a file's content, or why a clip cannot start with it.
 
@@ -85,11 +99,10 @@ def find_media(kind: Kind, address: str) -> str | FieldProblem:
     """
     signature = f"{kind}\0{address}"
     if not is_remote(address):
-        problem = _file_problem(kind, Path(address))
-        if problem is not None:
-            return problem
-        stat = Path(address).stat()
-        signature += f"\0{stat.st_size}\0{stat.st_mtime_ns}"
+        found = _file_at(kind, Path(address))
+        if isinstance(found, FieldProblem):
+            return found
+        signature += f"\0{found.st_size}\0{found.st_mtime_ns}"
     key = hashlib.blake2b(signature.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     if key not in _known:
         _known[key] = _look_at(kind, address)
@@ -97,10 +110,14 @@ def find_media(kind: Kind, address: str) -> str | FieldProblem:
     return found if isinstance(found, FieldProblem) else found.hex()
 
 
-def _file_problem(kind: Kind, path: Path) -> FieldProblem | None:
-    if path.is_file():
-        return None
-    found = "a folder" if path.is_dir() else "no such file"
+def _file_at(kind: Kind, path: Path) -> os.stat_result | FieldProblem:
+    """The size and time of a file, or why there is none."""
+    try:
+        if path.is_file():
+            return path.stat()
+        found = "a folder" if path.is_dir() else "no such file"
+    except OSError as error:  # a name that is too long, a folder that one may not enter
+        found = f"which cannot be looked at ({error.strerror})"
     fix = "paths start at the manifest's folder; name a file there, an absolute path or s3://"
     return FieldProblem(kind, f"{str(path)!r}, {found}", _A[kind], fix)
 

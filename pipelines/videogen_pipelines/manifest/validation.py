@@ -50,7 +50,7 @@ class ManifestOptions:
 class InvalidRow(NamedTuple):
     """A clip that cannot be made: of row `row`, for `reason`.
 
-    `id` is the row's own where it is usable and unique, else `row-<n>`; no other clip has it.
+    `id` is the row's own where it is usable and unique, else `row-<n>=bad`; no other clip has it.
     """
 
     id: str
@@ -107,7 +107,8 @@ def validate_manifest(
     source = find_source(path, options.format, anew=True)
     num_rows = num_clips = num_bad_rows = 0
     errors: list[RowError] = []
-    for row in _resolve(source, defaults, check_request, options):
+    place = MediaPlace.beside(source.name)
+    for row in _resolve(source, defaults, check_request, options, place):
         num_rows += 1
         num_clips += len(row.requests)
         num_bad_rows += bool(row.problems)
@@ -127,12 +128,14 @@ def iter_requests(
     *,
     bad_rows: Literal["fail", "skip"] = "fail",
     digest: str | None = None,
+    as_written: bool = False,
 ) -> Iterator[ClipRequest | InvalidRow]:
     """Stream the clips a manifest asks for, in its order; takes the arguments of the first pass.
 
     Args:
         bad_rows: "fail" raises at a bad row; "skip" yields an `InvalidRow` for each of its clips.
         digest: what the first pass found; the file must not have changed since.
+        as_written: call images and videos as the rows do, and look at none of them.
 
     Raises:
         ManifestError: a bad row under "fail", a changed file, or an unreadable one.
@@ -146,7 +149,8 @@ def iter_requests(
             "a manifest that stays as it is during a run",
             "start the run again",
         )
-    for row in _resolve(source, defaults, check_request, options):
+    place = None if as_written else MediaPlace.beside(source.name)
+    for row in _resolve(source, defaults, check_request, options, place):
         if row.problems and bad_rows == "fail":
             raise ManifestError(_errors(source, row), num_bad_rows=1)
         reason = "; ".join(str(problem).removesuffix(".") for problem in row.problems)
@@ -158,6 +162,7 @@ def _resolve(
     defaults: SamplingDefaults,
     check_request: CheckRequest | None,
     options: ManifestOptions,
+    place: MediaPlace | None,
 ) -> Iterator[ResolvedRow]:
     columns = Columns(options.columns, options.extra_columns)
     resolver = RowResolver(
@@ -166,7 +171,7 @@ def _resolve(
         defaults,
         check_request=check_request,
         cells_are_text=source.format == "csv",
-        place=MediaPlace.beside(source.name),
+        place=place,
     )
     rows = read_rows(source, lambda names: columns.check_header(source.name, names))
     empty = True

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from videogen.clip_ids import clip_id
 from videogen.defaults import SAMPLER_VERSION
 from videogen.errors import OutputConflictError
 from videogen.storage import Lock, Storage
@@ -110,8 +111,10 @@ class Repair:
         record = read_run_record(self.storage)
         version = record.sampler_version or SAMPLER_VERSION
         for row in self._rows.read():
-            if row.id in wanted and row.request is not None and row.clip_id is not None:
-                yield Provenance(row.request, row.clip_id, record.model, version)
+            if row.id in wanted and row.request is not None:
+                name = clip_id(row.request, record.model.digest, version)
+                if name == row.clip_id:  # else the results are older and hold a part of the request
+                    yield Provenance(row.request, name, record.model, version)
 
     def _clean(self, seen: list[str]) -> None:
         for key in (key for key in seen if parse_partial(key)):
@@ -152,17 +155,18 @@ class Repair:
 
     def _finish(self) -> None:
         """Write the results and `_SUCCESS` if every row is a clip or a named failure now."""
-        open_rows = verify_run(self.storage, Level.SIZES).counts[Kind.MISSING]
+        counts = verify_run(self.storage, Level.SIZES).counts
+        open_rows = counts[Kind.MISSING] + counts[Kind.NOT_COMMITTED]
         if open_rows:
             self._say(f"{open_rows} rows have no clip: run the same command again")
         if open_rows or self._rows.read is None:
             return
         record = read_run_record(self.storage)
         writer = ResultsWriter(self.storage, Outcomes(self.storage, epoch=0), self._check_lock)
-        counts = writer.write(self._rows.read())
+        ended = writer.write(self._rows.read())
         self._check_lock()
-        write_success(self.storage, Success.of(record, counts, writer.digests))
-        self._say(f"declared the run complete: {counts.done} done, {counts.failed} failed")
+        write_success(self.storage, Success.of(record, ended, writer.digests))
+        self._say(f"declared the run complete: {ended.done} done, {ended.failed} failed")
 
     def _set_aside(self, key: str, why: str) -> None:
         aside = set_aside(self.storage, key, self._check_lock)

@@ -20,9 +20,29 @@ from videogen_pipelines.results import (
     ResultsWriter,
     RunCounts,
     read_outcomes,
+    read_result_rows,
     results_table,
 )
 from videogen_pipelines.sidecar import read_sidecar
+
+LONG: dict[str, Any] = {
+    "prompt": "a red circle",
+    "prompts": [
+        {"at_s": 0.0, "prompt": "a red circle"},
+        {"at_s": 1.5, "prompt": "a blue one, é"},
+    ],
+    "image": "/pictures/a.png",
+    "image_sha256": "ab" * 32,
+    "extension": "overlap",
+    "chunk_frames": 33,
+    "context_frames": 4,
+    "context_noise": 0.1,
+    "context_guidance": 2.0,
+    "async_steps": 2,
+    "anchor": 0.5,
+    "loop": True,
+    "metadata": {"topic": "é", "shares": [0.1, None]},
+}
 
 
 def done(storage: LocalStorage, clips: Any, name: str, epoch: int = 1, **fields: Any) -> ResultRow:
@@ -88,6 +108,23 @@ def test_a_row_tells_what_was_asked_for_and_what_came_of_it(
     assert (found["denoise_s"], found["decode_s"], found["encode_s"]) == (2.0, 0.5, 0.25)
     assert (found["attempts"], found["node"], found["error_class"]) == (1, "node-1", None)
     assert found["created_at"] == sidecar.created_at.timestamp()
+
+
+def test_all_that_was_asked_for_is_read_again(storage: LocalStorage, clips: Any) -> None:
+    long = clips.request("long", **LONG)
+    rows = [ResultRow("long", "c" * 32, long), ResultRow("invalid", None, None)]
+    ResultsWriter(storage, Outcomes(storage, 1)).write(rows)
+    assert list(read_result_rows(storage)) == rows
+
+
+def test_rows_of_results_without_whole_requests_are_read(storage: LocalStorage, clips: Any) -> None:
+    rows = [planned(clips, "a"), ResultRow("invalid", None, None)]
+    ResultsWriter(storage, Outcomes(storage, 1)).write(rows)
+    ((key, table),) = parts(storage).items()
+    older = io.BytesIO()
+    pq.write_table(table.drop_columns("request"), older)
+    storage.put(key, older.getvalue())
+    assert list(read_result_rows(storage)) == rows
 
 
 def test_rows_keep_their_order_and_their_state(storage: LocalStorage, clips: Any) -> None:

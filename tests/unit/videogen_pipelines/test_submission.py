@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from videogen.errors import ConfigError, OutputConflictError
+from videogen.requests import ClipRequest
 from videogen.storage import LocalStorage
 from videogen_cluster.handshake import code_digest
 from videogen_cluster.jobs import JobView
@@ -17,6 +18,7 @@ from videogen_pipelines.run_record import RunRecord, write_run_record
 from videogen_pipelines.submission import (
     Submission,
     _file_system,
+    check_media_move,
     check_reach,
     find_job,
     job_prefix,
@@ -136,6 +138,22 @@ def test_media_lie_beside_their_manifest(storage: LocalStorage, tmp_path: Path):
     picture.write_bytes(b"another picture")
     with pytest.raises(ConfigError, match="another content than when"):
         place_manifest(storage, manifest, {picture})
+
+
+@pytest.mark.parametrize("home", [False, True])
+def test_media_of_absolute_paths_cannot_go_along(tmp_path: Path, home: bool):
+    picture = tmp_path / "a.png"
+
+    def asked(image: str) -> ClipRequest:
+        values = dict.fromkeys(("num_frames", "height", "width", "num_inference_steps"), 8)
+        return ClipRequest(
+            id="a", prompt="x", seed=0, fps=8.0, guidance_scale=1.0, sampler="euler", **values
+        ).model_copy(update={"image": image})
+
+    check_media_move([asked("a.png"), asked("s3://bucket/a.png")], {picture})
+    said = "~/a.png" if home else str(picture)
+    with pytest.raises(ConfigError, match=r"got an absolute path in a row.*--shared"):
+        check_media_move([asked("a.png"), asked(said)], {picture})
 
 
 def test_media_elsewhere_cannot_go_along(storage: LocalStorage, tmp_path: Path):

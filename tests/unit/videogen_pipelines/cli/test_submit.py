@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from PIL import Image
 
 from tests.job_server import JobServer, running_job_server
 from videogen.storage import LocalStorage
@@ -16,6 +19,10 @@ from videogen_pipelines.cli.app import run
 from videogen_pipelines.cli.forwarded_options import ForwardedOptions
 from videogen_pipelines.cli.shipped_code import check_code
 from videogen_pipelines.config import load_run_config
+from videogen_pipelines.control import note_submitted, read_stop
+from videogen_pipelines.sidecar import now
+from videogen_pipelines.status import Coordinator, Status, write_status
+from videogen_pipelines.submission import job_prefix
 
 
 def test_options_mean_the_same_on_a_machine_without_these_files(tmp_path: Path):
@@ -167,23 +174,66 @@ def test_bad_rows_are_refused_before_anything_is_sent(
     assert not out.exists()
 
 
-def test_a_run_that_does_not_obey_is_stopped_by_its_cluster(
-    server: JobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_pictures_named_by_absolute_paths_stay_here(
+    server: JobServer, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    from videogen_pipelines.sidecar import now
-    from videogen_pipelines.status import Coordinator, Status, write_status
-    from videogen_pipelines.submission import job_prefix
+    picture, rows, out = tmp_path / "a.png", tmp_path / "rows.jsonl", tmp_path / "out"
+    Image.new("RGB", (32, 32)).save(picture)
+    target = ["--out", str(out), "--model", str(tiny_model), "--address", server.address]
 
-    storage, at = LocalStorage(tmp_path / "out"), now()
-    name = f"{job_prefix(storage.uri)}0001"
-    server.jobs[name] = {"submission_id": name, "type": "SUBMISSION", "status": "RUNNING"}
-    server.jobs[name] |= {"entrypoint": "x", "start_time": 1}
+    def submit(image: str, *options: str) -> int:
+        rows.write_text(json.dumps({"id": "a", "prompt": "red", "image": image}) + "\n")
+        return run(["submit", str(rows), *target, "--ship", "never", *options])
+
+    assert submit(str(picture)) == 2
+    assert "absolute path in a row" in capsys.readouterr().err
+    assert server.jobs == {}
+    assert not out.exists()
+    assert submit(picture.name) == 0
+    assert list(out.glob("inputs/*/a.png"))
+    server.jobs.clear()
+    assert submit(str(picture), "--shared") == 0
+
+
+def start_job(server: JobServer, uri: str) -> dict[str, Any]:
+    name = f"{job_prefix(uri)}0001"
+    job = {"submission_id": name, "type": "SUBMISSION", "status": "RUNNING"}
+    server.jobs[name] = job | {"entrypoint": "x", "start_time": 1}
+    return server.jobs[name]
+
+
+def write_running(storage: LocalStorage, ago_s: float = 0.0) -> None:
+    at = now() - timedelta(seconds=ago_s)
     coordinator = Coordinator(node="n", pid=1)
     status = Status(
         invocation=1, state="running", started_at=at, updated_at=at, coordinator=coordinator
     )
     write_status(storage, status)
+
+
+def test_a_run_that_does_not_obey_is_stopped_by_its_cluster(
+    server: JobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    storage = LocalStorage(tmp_path / "out")
+    job = start_job(server, storage.uri)
+    write_running(storage)
     arguments = ["cancel", storage.uri, "--timeout", "1", "--address", server.address]
     assert run(arguments) == 3
-    assert server.jobs[name]["status"] == "STOPPED"
+    assert job["status"] == "STOPPED"
     assert "still running" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ago_s", [10, 300])
+def test_cancelling_stops_the_job_that_is_to_continue_a_killed_run(
+    server: JobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], ago_s: float
+):
+    storage = LocalStorage(tmp_path / "out")
+    write_running(storage, ago_s)
+    job = start_job(server, storage.uri)
+    note_submitted(storage, job["submission_id"], server.address)
+    assert run(["cancel", storage.uri]) == 0
+    assert job["status"] == "STOPPED"
+    assert "had not started and is stopped" in capsys.readouterr().out
+    asked = read_stop(storage)
+    assert asked is not None, "it may not be dead"
+    assert asked.invocation == 1

@@ -17,6 +17,7 @@ from pyarrow import parquet
 from videogen.clip_ids import clip_id
 from videogen.media import write_video
 from videogen.requests import TimedPrompt
+from videogen_pipelines.manifest import InvalidRow
 from videogen_pipelines.manifest.durations import frames_of
 from videogen_pipelines.manifest.media import MediaPlace
 
@@ -143,6 +144,38 @@ def test_what_cannot_start_a_clip_is_named_with_its_row(manifest, tmp_path: Path
         "Fix: write it in quotes.",
     ]
     assert errors[6].startswith(f"line 7: video: got '{tmp_path}/dog.mp4', no such file")
+
+
+def test_an_address_that_can_be_none_is_named_with_its_row(
+    manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed" / "cat.png"
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:  # as a folder refuses whom root's rights do not let in
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    long = "a" * 300 + ".png"
+    said = [long, "~nobody-of-that-name/x.png", "s3://b/x.png", "s3://bucket/../x.png"]
+    said += [str(closed), "s3://name:secret@bucket/x.png", "s3://bucket/"]
+    rows = line(prompt="good") + "".join(line(prompt="a", image=image) for image in said)
+    errors = manifest("p.jsonl", rows).errors()
+    assert [error.partition(": got ")[0] for error in errors] == [
+        f"line {number}: image" for number in range(2, 9)
+    ]
+    assert f"{long}', which cannot be looked at (File name too long), expected" in errors[0]
+    assert "'~nobody-of-that-name/x.png', whose home folder is not known here" in errors[1]
+    assert "got the bucket 'b', expected 3 to 63" in errors[2]
+    assert "got '..', which has a part that starts with a dot, expected" in errors[3]
+    assert "which cannot be looked at (Permission denied), expected an image" in errors[4]
+    assert "credentials in it" in errors[5]
+    assert "secret" not in errors[5]
+    assert "which is empty" in errors[6]
+    items = manifest("p.jsonl", rows).items()
+    assert [isinstance(item, InvalidRow) for item in items] == [False] + [True] * 7
 
 
 def test_paths_start_where_the_manifest_is():

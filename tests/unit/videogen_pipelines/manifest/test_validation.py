@@ -89,7 +89,7 @@ def test_or_it_goes_on_and_names_the_failures_in_order(manifest) -> None:
     first, second, third = manifest("p.jsonl", MIXED).items()
     assert first.prompt == "a"
     assert second == InvalidRow(
-        "row-2",
+        "row-2=bad",
         2,
         "prompt: got 3, expected a string of at most 4096 characters. Fix: write it in quotes; "
         "seed: got -1, expected an integer from 0 to 9223372036854775807",

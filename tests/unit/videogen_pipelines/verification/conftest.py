@@ -22,18 +22,18 @@ FinishedRun = Callable[..., LocalStorage]
 
 @pytest.fixture
 def finished_run(storage: LocalStorage, clips: Any) -> FinishedRun:
-    def make(finish: bool = True, skip: tuple[str, ...] = ()) -> LocalStorage:
+    def make(finish: bool = True, skip: tuple[str, ...] = (), **fields: Any) -> LocalStorage:
         with RunDirectory(storage) as run:
             run.initialise(RECORD)
             for name in NAMES:
                 if name not in skip:
-                    provenance = clips.provenance(name)
+                    provenance = clips.provenance(name, **fields)
                     path = clips.file(provenance)
                     result = commit_clip(storage, path, provenance, clips.inspect)
                     run.record_done(result.outcome())
             run.record_failure(BAD, "non_finite", "NaN in the latents", 2)
             if finish:
-                plans = {name: clips.provenance(name) for name in (*NAMES, BAD)}
+                plans = {name: clips.provenance(name, **fields) for name in (*NAMES, BAD)}
                 run.finish(ResultRow(n, p.clip_id, p.request) for n, p in plans.items())
         return storage
 

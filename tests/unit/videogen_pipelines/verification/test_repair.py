@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.videogen_pipelines.verification.conftest import NAMES, FinishedRun
@@ -78,6 +80,46 @@ def test_a_finished_clip_without_sidecar_is_adopted(finished_run: FinishedRun, c
     after = read_sidecar(storage, "b")
     assert (after.sha256, after.clip_id) == (before.sha256, before.clip_id)
     assert after.warnings
+
+
+LONG: dict[str, Any] = {
+    "prompt": "a cat",
+    "prompts": [{"at_s": 0.0, "prompt": "a cat"}, {"at_s": 0.5, "prompt": "a dog"}],
+    "image": "/pictures/a.png",
+    "image_sha256": "ab" * 32,
+    "context_frames": 2,
+    "loop": True,
+}
+
+
+def test_a_long_clip_is_adopted_with_all_that_was_asked_for(
+    finished_run: FinishedRun, clips: Any
+) -> None:
+    storage = finished_run(**LONG)
+    before, errors = read_sidecar(storage, "b"), storage.read("errors.jsonl")
+    storage.delete(meta_key("b"))
+    report, actions = repair(storage, clips)
+    assert report.proven, (report.violations, actions)
+    assert read_sidecar(storage, "b").request == before.request
+    assert storage.read("errors.jsonl") == errors
+    assert json.loads(errors)["request"]["prompts"] == LONG["prompts"]
+
+
+def test_a_clip_of_which_older_results_tell_a_part_is_left_to_the_run(
+    finished_run: FinishedRun, clips: Any
+) -> None:
+    storage = finished_run(**LONG)
+    (key,) = storage.list("results/")
+    part = io.BytesIO()
+    table = pq.read_table(io.BytesIO(storage.read(key))).drop_columns("request")
+    pq.write_table(table, part)
+    storage.put(key, part.getvalue())
+    storage.delete(meta_key("b"))
+    report, actions = repair(storage, clips)
+    assert any(action.startswith(f"left {clip_key('b')}") for action in actions)
+    assert "1 rows have no clip: run the same command again" in actions
+    assert Kind.DAMAGED_SIDECAR not in report.counts
+    assert storage.exists(clip_key("b"))
 
 
 def test_a_lost_ledger_is_written_anew_with_the_failures_that_are_left(
