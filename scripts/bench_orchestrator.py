@@ -32,8 +32,9 @@ from rich.console import Console
 
 from videogen.storage import LocalStorage
 from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.limits import Limits
 from videogen_cluster.listener import Listener
-from videogen_cluster.scheduler import Completed, DeadLettered, Limits, Requeued, Scheduler
+from videogen_cluster.scheduler import Completed, DeadLettered, Requeued, Scheduler
 from videogen_pipelines.config import load_run_config
 from videogen_pipelines.engine import Items
 from videogen_pipelines.generate import generate

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray.exceptions import RayError
 
-from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.failures import MESSAGE_CHARACTERS, ErrorClass, Failure
 from videogen_cluster.fleet import Fleet
 from videogen_cluster.health import Patience
 from videogen_cluster.incarnation import STATES, node_leaving, node_lost
+from videogen_cluster.limits import Limits
 from videogen_cluster.listener import InFlight, Listener, Snapshot
 from videogen_cluster.metrics import RunMetrics
 from videogen_cluster.nodes import Node, Watch, read_nodes
@@ -23,7 +24,6 @@ from videogen_cluster.scheduler import (
     DeadLettered,
     Decision,
     GangRetired,
-    Limits,
     Requeued,
     Scheduler,
 )
@@ -302,7 +302,10 @@ class Driver:
     def _answer(self, event: Answer) -> None:
         if isinstance(event.result, Failure):
             self._metrics.attempt(event.result.error_class)
-            self._tell(self._scheduler.failed(event.lease, event.result, time.monotonic()))
+            now, gang = time.monotonic(), event.lease.gang
+            self._tell(self._scheduler.failed(event.lease, event.result, now))
+            if self._scheduler.is_sick(gang) and not self._scheduler.finished:
+                self._lose(Lost(gang, _sickness(event.result)), now)
         else:
             self._metrics.attempt()
             self._tell(self._scheduler.completed(event.lease, event.result))
@@ -361,3 +364,13 @@ class Driver:
                     yield InFlight(lease.item_id, gang, found.stage, found.step, found.total)
                 else:
                     yield InFlight(lease.item_id, gang)
+
+
+def _sickness(last: Failure) -> Failure:
+    """Why a gang is replaced that fails one item after the other; the next ones pay nothing."""
+    message = f"failed one item after the other, the last one with {last.error_class}: "
+    return replace(
+        last,
+        error_class=ErrorClass.CANCELLED,
+        message=(message + last.message)[:MESSAGE_CHARACTERS],
+    )

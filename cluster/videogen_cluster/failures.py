@@ -48,23 +48,25 @@ class Policy:
 
     `max_attempts` narrows the run's own limit; `backoff` waits before the next attempt, twice as
     long each time; `degrade` asks the next attempt to use less memory; an uncharged failure says
-    nothing about the item, so it costs no attempt.
+    nothing about the item, so it costs no attempt. A failure that is the `items_own` says nothing
+    about the gang.
     """
 
     max_attempts: int | None = None
     backoff: bool = False
     degrade: bool = False
     charged: bool = True
+    items_own: bool = False
 
 
 # Sampling is deterministic, so NaN comes back unless the hardware slipped: one retry finds out.
 POLICIES: dict[ErrorClass, Policy] = {
-    ErrorClass.INVALID_REQUEST: Policy(max_attempts=1),
+    ErrorClass.INVALID_REQUEST: Policy(max_attempts=1, items_own=True),
     ErrorClass.ENVIRONMENT: Policy(max_attempts=1),
-    ErrorClass.OUTPUT_CONFLICT: Policy(max_attempts=1),
+    ErrorClass.OUTPUT_CONFLICT: Policy(max_attempts=1, items_own=True),
     ErrorClass.OUT_OF_MEMORY: Policy(degrade=True),
     ErrorClass.NON_FINITE: Policy(max_attempts=2),
-    ErrorClass.REJECTED: Policy(max_attempts=1),
+    ErrorClass.REJECTED: Policy(max_attempts=1, items_own=True),
     ErrorClass.ENCODE: Policy(),
     ErrorClass.STORAGE: Policy(backoff=True),
     ErrorClass.UNEXPECTED: Policy(),

@@ -8,10 +8,10 @@ from typing import Any
 import ray
 
 from videogen_cluster.health import Report
+from videogen_cluster.lease import Lease
 from videogen_cluster.placement import GangShape
 from videogen_cluster.rank import CONTROL_GROUP, WORK_GROUP, Rank
 from videogen_cluster.reservation import Reservation
-from videogen_cluster.scheduler import Lease
 from videogen_cluster.workload import RankContext, Workload
 
 

@@ -17,7 +17,8 @@ from videogen_cluster.leftovers import Holding, find_holdings
 from videogen_cluster.session import ClusterError, ray_session
 
 _CONNECT_S = 3.0
-_DEFAULT_PORT = 6379
+_JOIN_PORT = 6379
+_USUAL_PORTS = {"http": 80, "https": 443, "ray": 10001}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,9 @@ def check_listening(address: str) -> None:
     """
     if "://" not in address and ":" not in address:
         return  # "auto", which Ray looks up
-    parts = urlsplit(address if "://" in address else f"ray://{address}")
+    parts = urlsplit(address if "://" in address else f"join://{address}")
     try:
-        port = parts.port or _DEFAULT_PORT
+        port = parts.port or _USUAL_PORTS.get(parts.scheme, _JOIN_PORT)
         socket.create_connection((parts.hostname or "", port), _CONNECT_S).close()
     except (OSError, ValueError) as error:
         raise ClusterError(

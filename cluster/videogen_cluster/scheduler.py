@@ -8,68 +8,24 @@ and the next run makes it.
 An item whose gang died while another item was in flight there is a *suspect*: nobody knows which
 of the two did it. It costs both an attempt, but never the last one, and each then runs alone, so
 a poison item cannot take an innocent one into the dead letter.
+
+An item that failed on a gang is tried on another one, if there is one, so that no gang alone can
+end it. A gang that fails whatever it is given is *sick* (see `standing`); the driver asks `is_sick`
+after each failure, and has it replaced.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from videogen_cluster.failures import POLICIES, ErrorClass, Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Budgets of a run.
-
-    Attributes:
-        max_attempts: charged attempts an item gets.
-        max_gang_deaths: deaths of one gang in a row, with no item ending in between, before it
-            is given up. Above `max_attempts`, or one poison item would strand the queue.
-        max_setup_failures: failed starts of one gang in a row before it is given up, if it has
-            never been ready. One that has been can start, so what stops it may pass: its failed
-            starts then count as its deaths do.
-        parole_s: wait before a gang that was given up is tried once more, if items were completed
-            meanwhile; twice as long each time.
-        max_in_flight: items a gang holds at once: one computing, one finishing or waiting.
-        queue_capacity: items held in memory ahead of need.
-        backoff_s, max_backoff_s: first and longest wait before a retry that backs off.
-    """
-
-    max_attempts: int = 3
-    max_gang_deaths: int = 6
-    max_setup_failures: int = 3
-    parole_s: float = 60.0
-    max_in_flight: int = 2
-    queue_capacity: int = 64
-    backoff_s: float = 1.0
-    max_backoff_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        if self.max_attempts < 1 or self.max_in_flight < 1 or self.queue_capacity < 1:
-            raise ValueError(f"limits: got {self}, expected counts of at least 1.")
-        if self.max_gang_deaths <= self.max_attempts:
-            raise ValueError(
-                f"max_gang_deaths: got {self.max_gang_deaths}, expected more than max_attempts "
-                f"({self.max_attempts}), because one bad item may cost that many gangs."
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """One attempt of one item, held by one gang; `repeat` says that it was leased before."""
-
-    number: int
-    item_id: str
-    gang: int
-    payload: Mapping[str, Any]
-    attempt: int
-    degrade: int
-    exclusive: bool
-    repeat: bool = False
+from videogen_cluster.lease import Lease
+from videogen_cluster.limits import Limits
+from videogen_cluster.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +77,8 @@ class GangRetired:
 
 Decision = Completed | DeadLettered | Requeued | Stale | GangRetired
 
-_MAX_PAROLE_S = 3600.0
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Item:
     id: str
     payload: Mapping[str, Any]
@@ -133,24 +87,7 @@ class _Item:
     suspect: bool = False
     was_leased: bool = False
     lease: int | None = None
-    killed: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Gang:
-    ready: bool = False
-    has_been_ready: bool = False
-    held: bool = False
-    given_up: bool = False
-    is_final: bool = False
-    completed_then: int = 0
-    paroles: int = 0
-    retired: bool = False
-    deaths: int = 0
-    setup_failures: int = 0
-    failed_builds: int = 0
-    build_at: float = 0.0
-    leases: dict[int, Lease] = field(default_factory=dict)
+    failed_on: set[int] = field(default_factory=set)
 
 
 class Scheduler:
@@ -160,7 +97,7 @@ class Scheduler:
         if num_gangs < 0:
             raise ValueError(f"num_gangs: got {num_gangs}, expected at least 0.")
         self.limits = limits
-        self._gangs = [_Gang() for _ in range(num_gangs)]
+        self._gangs = [Standing(limits) for _ in range(num_gangs)]
         self._items: dict[str, _Item] = {}
         self._ready: deque[_Item] = deque()
         self._suspects: deque[_Item] = deque()
@@ -203,7 +140,7 @@ class Scheduler:
 
     def usable_gangs(self) -> list[int]:
         """The gangs that are neither given up nor retired."""
-        return [index for index, gang in enumerate(self._gangs) if not _is_gone(gang)]
+        return [index for index, gang in enumerate(self._gangs) if not gang.is_gone]
 
     def given_up_gangs(self) -> list[int]:
         """The gangs that failed too often in a row and are still part of the run."""
@@ -215,7 +152,7 @@ class Scheduler:
         return (
             not self.usable_gangs()
             and bool(self.given_up_gangs())
-            and not any(self._deserves_parole(gang) for gang in self._gangs)
+            and not any(gang.deserves_parole(self._num_completed) for gang in self._gangs)
         )
 
     def buildable_gangs(self, now: float) -> list[int]:
@@ -223,7 +160,7 @@ class Scheduler:
         return [
             index
             for index, gang in enumerate(self._gangs)
-            if not _is_gone(gang) and gang.build_at <= now
+            if not gang.is_gone and gang.build_at <= now
         ]
 
     def room(self) -> int:
@@ -238,7 +175,7 @@ class Scheduler:
         due = [
             gang.build_at
             for gang in self._gangs
-            if gang.build_at and (not _is_gone(gang) or self._deserves_parole(gang))
+            if gang.build_at and (not gang.is_gone or gang.deserves_parole(self._num_completed))
         ]
         if self._delayed:
             due.append(self._delayed[0][0])
@@ -264,7 +201,7 @@ class Scheduler:
 
     def add_gang(self) -> int:
         """The cluster has room for one gang more; returns its index, which is never used again."""
-        self._gangs.append(_Gang())
+        self._gangs.append(Standing(self.limits))
         return len(self._gangs) - 1
 
     def hold(self, gang: int, is_held: bool = True) -> None:
@@ -275,7 +212,7 @@ class Scheduler:
         """The cluster has no room for this gang any more; what it held goes back uncharged."""
         if POLICIES[failure.error_class].charged:
             raise ValueError(f"failure: got {failure.error_class}, expected a class without charge")
-        decisions = [] if _is_gone(self._gangs[gang]) else self.gang_lost(gang, failure, now)
+        decisions = [] if self._gangs[gang].is_gone else self.gang_lost(gang, failure, now)
         self._gangs[gang].retired = True
         return decisions
 
@@ -286,18 +223,12 @@ class Scheduler:
         hours must not end with the few gangs that never had bad luck.
         """
         for gang in self._gangs:
-            if self._deserves_parole(gang) and gang.build_at <= now:
-                gang.given_up = False
-                gang.paroles += 1
-                gang.deaths = self.limits.max_gang_deaths - 1
-                gang.setup_failures = self._max_setup_failures(gang) - 1
+            if gang.deserves_parole(self._num_completed) and gang.build_at <= now:
+                gang.pardon()
 
     def gang_ready(self, gang: int) -> None:
         """A gang is built and set up."""
-        state = self._gangs[gang]
-        state.ready, state.has_been_ready, state.held = True, True, False
-        state.setup_failures = state.failed_builds = 0
-        state.build_at = 0.0
+        self._gangs[gang].start()
 
     def lease(self, gang: int, now: float) -> Lease | None:
         """Hand the gang its next item, or None if it should get none now."""
@@ -309,12 +240,16 @@ class Scheduler:
             return None
         if any(lease.exclusive for lease in state.leases.values()):
             return None
-        if not state.leases and self._suspects:
-            return self._hand_out(self._suspects.popleft(), gang)
-        # The last items wait for whichever gang is free first, not behind a busy one.
-        if not self._ready or (state.leases and len(self._ready) < self._num_takers()):
+        if not state.is_trusted(self._num_completed) and gang not in self._takers():
             return None
-        return self._hand_out(self._ready.popleft(), gang)
+        if suspect := self._first_for(gang, self._suspects):
+            # It runs alone, so busy gangs take nothing more until one of them is free for it.
+            return None if state.leases else self._hand_out(suspect, self._suspects, gang)
+        # The last items wait for whichever gang is free first, not behind a busy one.
+        if self._closed and state.leases and len(self._ready) < len(self._takers()):
+            return None
+        item = self._first_for(gang, self._ready)
+        return self._hand_out(item, self._ready, gang) if item else None
 
     def completed(self, lease: Lease, record: Mapping[str, Any]) -> Decision:
         """The item of this lease is done, even if the lease is an old one: its output exists."""
@@ -324,7 +259,7 @@ class Scheduler:
             return Stale(lease.item_id)
         self._end(item)
         self._num_completed += 1
-        self._gangs[lease.gang].deaths = self._gangs[lease.gang].paroles = 0
+        self._gangs[lease.gang].complete()
         return Completed(item.id, lease.attempt, record)
 
     def failed(self, lease: Lease, failure: Failure, now: float) -> Decision:
@@ -333,7 +268,14 @@ class Scheduler:
         item = self._items.get(lease.item_id)
         if held is None or item is None:
             return Stale(lease.item_id)
+        if _may_be_its_gang(lease, failure):
+            item.failed_on.add(lease.gang)
+            self._gangs[lease.gang].fail(self._num_completed)
         return self._charge(item, failure, now)
+
+    def is_sick(self, gang: int) -> bool:
+        """Whether the gang has failed so often in a row that it has to be lost and built anew."""
+        return self._gangs[gang].is_sick
 
     def gang_lost(
         self, gang: int, failure: Failure, now: float, started: Collection[str] = ()
@@ -344,31 +286,29 @@ class Scheduler:
             started: the items in its hands that it had begun to work on.
         """
         state = self._gangs[gang]
-        was_ready, state.ready, state.held = state.ready, False, False
+        was_ready = state.ready
         leases = list(state.leases.values())
         state.leases.clear()
         items = [self._items[lease.item_id] for lease in leases if self._is_current(lease)]
-        if POLICIES[failure.error_class].charged:
-            state.deaths += was_ready
-            state.setup_failures += not was_ready
-            for item in items:
-                item.killed.add(gang)
-        if not was_ready:
-            self._postpone_build(state, now)
+        charged = POLICIES[failure.error_class].charged
+        state.end(now, self._num_completed, charged=charged)
+        for item in items if charged else ():
+            item.failed_on.add(gang)
         # Newest first, because what returns goes to the front and the oldest must lead.
         decisions = [
             _noting(self._after_death(item, failure, now, alone=len(leases) == 1), started)
             for item in reversed(items)
         ]
         is_final = not was_ready and _is_final(failure)
-        if is_final or self._is_beyond_hope(state):
-            self._give_up(state, now, is_final=is_final)
+        if is_final or state.is_beyond_hope:
+            state.give_up(now, self._num_completed, is_final=is_final)
             decisions.append(GangRetired(gang, failure))
         return decisions
 
     # Inside
 
-    def _hand_out(self, item: _Item, gang: int) -> Lease:
+    def _hand_out(self, item: _Item, queue: deque[_Item], gang: int) -> Lease:
+        queue.remove(item)
         self._next_number += 1
         item.lease = self._next_number
         lease = Lease(
@@ -385,13 +325,17 @@ class Scheduler:
         self._gangs[gang].leases[lease.number] = lease
         return lease
 
-    def _num_takers(self) -> int:
-        return sum(gang.ready and not gang.held for gang in self._gangs)
+    def _takers(self) -> set[int]:
+        """The gangs that items go to: those that are trusted, or all if none is."""
+        up = {i for i, gang in enumerate(self._gangs) if gang.ready and not gang.held}
+        return {i for i in up if self._gangs[i].is_trusted(self._num_completed)} or up
 
-    def _postpone_build(self, state: _Gang, now: float) -> None:
-        wait_s = min(self.limits.backoff_s * 2**state.failed_builds, self.limits.max_backoff_s)
-        state.failed_builds += 1
-        state.build_at = now + wait_s
+    def _first_for(self, gang: int, queue: Iterable[_Item]) -> _Item | None:
+        """The first item that has not failed on this gang, or has failed on all takers."""
+        for item in queue:
+            if gang not in item.failed_on or self._takers() <= item.failed_on:
+                return item
+        return None
 
     def _is_current(self, lease: Lease) -> bool:
         item = self._items.get(lease.item_id)
@@ -417,12 +361,18 @@ class Scheduler:
         limit = self.limits.max_attempts
         if item.attempts >= min(limit, policy.max_attempts or limit):
             self._end(item)
-            for gang in item.killed:  # it was the item, not they
-                self._gangs[gang].deaths = 0
+            self._absolve(item)
             return DeadLettered(item.id, item.attempts, failure)
         if policy.backoff:
             return self._postpone(item, failure, now)
         return self._put_back(item, failure, now)
+
+    def _absolve(self, item: _Item) -> None:
+        """It was the item, not the gangs; of several gangs, one alone may be to blame itself."""
+        num_able = sum(gang.has_been_ready and not gang.is_gone for gang in self._gangs)
+        if len(item.failed_on) > 1 or num_able == 1:
+            for gang in item.failed_on:
+                self._gangs[gang].deaths = 0
 
     def _put_back(self, item: _Item, failure: Failure, now: float) -> Decision:
         item.lease = None
@@ -458,30 +408,11 @@ class Scheduler:
         self._delayed = [entry for entry in self._delayed if entry[2] is not item]
         heapq.heapify(self._delayed)
 
-    def _give_up(self, state: _Gang, now: float, *, is_final: bool) -> None:
-        state.given_up, state.is_final = True, is_final
-        state.completed_then = self._num_completed
-        wait_s = min(self.limits.parole_s * 2**state.paroles, _MAX_PAROLE_S)
-        state.build_at = now + wait_s
 
-    def _deserves_parole(self, state: _Gang) -> bool:
-        if not state.given_up or state.is_final or state.retired:
-            return False
-        return self._num_completed > state.completed_then
-
-    def _is_beyond_hope(self, state: _Gang) -> bool:
-        return (
-            state.deaths >= self.limits.max_gang_deaths
-            or state.setup_failures >= self._max_setup_failures(state)
-        )
-
-    def _max_setup_failures(self, state: _Gang) -> int:
-        limits = self.limits
-        return limits.max_gang_deaths if state.has_been_ready else limits.max_setup_failures
-
-
-def _is_gone(gang: _Gang) -> bool:
-    return gang.retired or gang.given_up
+def _may_be_its_gang(lease: Lease, failure: Failure) -> bool:
+    policy = POLICIES[failure.error_class]
+    is_first_to_degrade = policy.degrade and not lease.degrade  # it may just want too much
+    return policy.charged and not policy.items_own and not is_first_to_degrade
 
 
 def _noting(decision: Decision, started: Collection[str]) -> Decision:

@@ -17,10 +17,10 @@ from videogen_cluster.gang import Gang, slowest
 from videogen_cluster.handshake import Versions
 from videogen_cluster.health import Activity, Pulse, Step
 from videogen_cluster.incarnation import Incarnation, out_of_reach
+from videogen_cluster.lease import Lease
 from videogen_cluster.losses import explain_loss, log_tail
 from videogen_cluster.placement import GangShape
 from videogen_cluster.rank import RankReady
-from videogen_cluster.scheduler import Lease
 from videogen_cluster.session import Cluster
 from videogen_cluster.workload import Workload
 

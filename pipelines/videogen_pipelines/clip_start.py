@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videogen.errors import InvalidRequestError, MediaError
+from videogen.errors import InvalidRequestError, MediaError, StorageError
 from videogen.requests import ClipRequest
 from videogen.storage import MissingKeyError
 from videogen_pipelines.manifest.media import media_file, sha256_of_media
@@ -27,8 +27,8 @@ def read_start(request: ClipRequest, plan: ClipPlan, time_factor: int) -> np.nda
             of the plan takes.
 
     Raises:
-        InvalidRequestError: the file is not there, not what it was, or cannot be decoded.
-        StorageError: the object store refuses or fails.
+        InvalidRequestError: the file is not what it was, or cannot be decoded.
+        StorageError: the file is not there, or the object store refuses or fails.
     """
     kind = "image" if request.image is not None else "video"
     address = request.image or request.video
@@ -45,9 +45,10 @@ def read_start(request: ClipRequest, plan: ClipPlan, time_factor: int) -> np.nda
                 )
             return _read(path, request, max(1, plan.context), time_factor)
     except (MissingKeyError, FileNotFoundError) as error:
-        raise InvalidRequestError(
+        # It was there for the plan: its node may have lost a mount, and others have it.
+        raise StorageError(
             f"{kind}: got {address}, which is not there for this node, expected {kind} data. "
-            "Fix: put it where all nodes see it, such as s3://."
+            "Fix: put it where all nodes see it, such as s3://, and `videogen retry` the run."
         ) from error
     except MediaError as error:
         raise InvalidRequestError(f"{kind}: {error}") from error

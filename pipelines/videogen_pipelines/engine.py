@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from videogen.errors import ConfigError
+from videogen_cluster.limits import Limits
 from videogen_cluster.listener import Listener
-from videogen_cluster.scheduler import Limits
 from videogen_cluster.session import Cluster, ray_session
 from videogen_cluster.workload import Workload
 from videogen_pipelines.clip_workload import GenerateWorkload

@@ -160,7 +160,8 @@ def _numbers(key: str) -> tuple[int, int]:
 
 def _events(storage: Storage, key: str) -> list[Event]:
     found = []
-    for line in storage.read(key).decode(errors="replace").splitlines():
+    # Not at every sign that Unicode calls the end of a line: messages may hold these.
+    for line in filter(None, storage.read(key).decode(errors="replace").split("\n")):
         try:
             event = json.loads(line)
         except ValueError:

@@ -31,15 +31,18 @@ class ToyWorkload:
 
     Payload: `steps` of `step_s` seconds; `finish_s` seconds after that; `error` raises so many
     times; `die`, `freeze` (SIGSTOP) and `stall` (no heartbeat) happen in the first so many starts.
+    The first `num_sick` processes fail whatever they are given.
     """
 
-    def __init__(self, folder: Path, fail_setup: bool = False) -> None:
+    def __init__(self, folder: Path, fail_setup: bool = False, num_sick: int = 0) -> None:
         self.folder = folder
+        self.num_sick = num_sick
         self.fail_setup = fail_setup
 
     def setup(self, context: Any) -> None:
         self.context = context
         self.set_up_at = time.time()
+        self.is_sick = self._note("set-up") <= self.num_sick
         if self.fail_setup:
             raise RuntimeError("no such weights")
 
@@ -48,6 +51,8 @@ class ToyWorkload:
     ) -> Callable[[], dict[str, Any]]:
         begun = time.time()
         start = self._note(item["id"])
+        if self.is_sick:
+            raise ValueError("no kernel can be launched")
         for step in range(item.get("steps", 2)):
             heartbeat("denoise", step, item.get("steps", 2))
             time.sleep(item.get("step_s", 0.01))

@@ -15,9 +15,10 @@ from ray.util import placement_group_table
 
 from videogen_cluster.driver import Driver, EngineOptions, EngineReport
 from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.limits import Limits
 from videogen_cluster.listener import Listener, Snapshot
 from videogen_cluster.placement import Layout
-from videogen_cluster.scheduler import Completed, DeadLettered, Limits, Requeued
+from videogen_cluster.scheduler import Completed, DeadLettered, Requeued
 from videogen_cluster.session import Cluster, ClusterError
 
 pytestmark = pytest.mark.cluster
@@ -123,7 +124,7 @@ def test_the_next_item_computes_while_the_last_one_finishes(run: Runner):
 
 def test_an_item_that_fails_is_tried_again_and_then_named(run: Runner, tmp_path: Path):
     items = {"flaky": {"error": 2}, "broken": {"error": 9}, "leaving": {"exit": 1}, "good": {}}
-    report, notes = run(items)
+    report, notes = run(items, limits=Limits(max_failures_in_a_row=9))
     assert set(notes.done) == {"flaky", "leaving", "good"}
     assert notes.done["flaky"].attempts == 3
     assert notes.dead["broken"].attempts == 3
@@ -134,6 +135,17 @@ def test_an_item_that_fails_is_tried_again_and_then_named(run: Runner, tmp_path:
     assert report.gangs_lost == 0
     pids = {pid for item in items for pid in starts(tmp_path, item)}
     assert len(pids) == 1, "an exception must not cost the rank its life"
+
+
+def test_a_gang_that_fails_all_it_is_given_gets_a_new_process(run: Runner):
+    items = {f"clip-{index}": {} for index in range(6)}
+    report, notes = run(items, workload={"num_sick": 1})
+    assert set(notes.done) == set(items)
+    assert report.gangs_lost == 1
+    assert notes.losses[0].message == (
+        "failed one item after the other, the last one with unexpected: "
+        "ValueError: no kernel can be launched"
+    )
 
 
 def test_running_out_of_memory_degrades_the_next_attempt(run: Runner):

@@ -13,9 +13,9 @@ from PIL import Image
 from tests.tiny_published import wan_pipeline
 from videogen.media import read_video
 from videogen_cluster.driver import Driver, EngineOptions
+from videogen_cluster.limits import Limits
 from videogen_cluster.listener import Listener
 from videogen_cluster.placement import Layout
-from videogen_cluster.scheduler import Limits
 from videogen_cluster.session import Cluster
 from videogen_cluster.workload import RankContext
 from videogen_pipelines.clip_workload import GenerateWorkload

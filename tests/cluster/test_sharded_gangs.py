@@ -16,8 +16,9 @@ from videogen.errors import StorageError
 from videogen.extension.plan import plan_clip
 from videogen.media import read_video
 from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.limits import Limits
 from videogen_cluster.listener import Listener, Snapshot
-from videogen_cluster.scheduler import Completed, DeadLettered, Limits, Requeued
+from videogen_cluster.scheduler import Completed, DeadLettered, Requeued
 from videogen_cluster.session import Cluster
 from videogen_cluster.workload import Heartbeat, RankContext
 from videogen_pipelines.clip_workload import GenerateWorkload

@@ -34,6 +34,28 @@ def test_a_port_that_somebody_listens_on_passes(silent_port: int):
     check_listening("auto")
 
 
+@pytest.mark.parametrize(
+    "address,port",
+    [("head", None), ("http://head", 80), ("https://head", 443), ("ray://head", 10001),
+     ("https://head:8265", 8265), ("head:6380", 6380)],
+)  # fmt: skip
+def test_an_address_without_a_port_has_the_usual_one(
+    address: str, port: int | None, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[int] = []
+
+    class Connection:
+        def close(self) -> None: ...
+
+    def connect(place: tuple[str, int], timeout: float) -> Connection:
+        asked.append(place[1])
+        return Connection()
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    check_listening(address)
+    assert asked == ([] if port is None else [port])
+
+
 def test_a_malformed_address_is_an_error_of_ours():
     with pytest.raises(ClusterError, match="Fix:"):
         check_listening("127.0.0.1:port")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from videogen_cluster.failures import ErrorClass, Failure
+from videogen_cluster.lease import Lease
+from videogen_cluster.limits import Limits
 from videogen_cluster.scheduler import (
     Completed,
     DeadLettered,
     GangRetired,
-    Lease,
-    Limits,
     Requeued,
     Scheduler,
     Stale,
@@ -49,6 +49,17 @@ def test_the_last_items_are_not_held_back_behind_a_busy_gang():
     assert take(made, gang=0).item_id == "a"
     assert made.lease(0, 0.0) is None
     assert take(made, gang=1).item_id == "b"
+
+
+def test_every_gang_gets_its_next_item_ahead_however_many_there_are():
+    made = scheduler(gangs=5, close=False, queue_capacity=4)
+    items = (f"item-{index}" for index in range(20))
+    for _ in range(4):
+        for _ in range(made.room()):
+            made.offer(next(items), {})
+        for gang in range(5):
+            made.lease(gang, 0.0)
+    assert [len(made.leases(gang)) for gang in range(5)] == [2] * 5
 
 
 def test_a_gang_that_is_not_ready_gets_nothing():
@@ -148,6 +159,19 @@ def test_suspects_run_alone_and_only_the_poison_one_ends_in_the_dead_letter():
     assert ended == {"poison": DeadLettered, "good": Completed, "next": Completed}
     assert started.count("poison") == 3
     assert started[:3] == ["poison", "good", "poison"]
+
+
+def test_a_suspect_goes_to_another_gang_than_the_one_that_died_with_it():
+    made = scheduler(*"abcdef", gangs=2)
+    suspects = [take(made, gang=0), take(made, gang=0)]
+    busy = [take(made, gang=1)]
+    made.gang_lost(0, failure(ErrorClass.RANK_DEATH), 0.0)
+    made.gang_ready(0)
+    assert made.lease(1, 0.0) is None, "it would never be free for them"
+    assert take(made, gang=0).item_id == "d"
+    made.completed(busy[0], {})
+    lease = take(made, gang=1)
+    assert (lease.item_id, lease.exclusive) == (suspects[0].item_id, True)
 
 
 def test_a_death_in_company_is_never_the_last_attempt():

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from videogen_cluster.failures import POLICIES, ErrorClass, Failure
+from videogen_cluster.lease import Lease
+from videogen_cluster.limits import Limits
 from videogen_cluster.scheduler import (
     Completed,
     DeadLettered,
     Decision,
     GangRetired,
-    Lease,
-    Limits,
     Requeued,
     Scheduler,
 )
@@ -189,6 +189,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         is_live = lease.item_id not in self.ended
         self.charged[lease.item_id] += POLICIES[error_class].charged and is_live
         self.note([self.scheduler.failed(lease, Failure(error_class, "x"), self.now)])
+        if self.scheduler.is_sick(lease.gang):
+            self.take_from(lease.gang)
+            replaced = Failure(ErrorClass.CANCELLED, "x")
+            self.note(self.scheduler.gang_lost(lease.gang, replaced, self.now))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), error_class=st.sampled_from(GANG_ERRORS), seen=st.booleans())

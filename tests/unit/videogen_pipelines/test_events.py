@@ -98,6 +98,14 @@ def test_the_last_events_are_read_from_the_end(
     assert [event["number"] for event in read_events(storage, 2)] == [20, 21, 22]
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\u0085"])
+def test_signs_that_end_lines_elsewhere_are_part_of_a_message(storage: LocalStorage, sign: str):
+    log = EventLog(storage, 1)
+    log.add("clip_failed", message=f"one{sign}two")
+    log.flush()
+    assert [event["message"] for event in read_events(storage)] == [f"one{sign}two"]
+
+
 def test_a_line_that_is_no_event_is_skipped(
     storage: LocalStorage, caplog: pytest.LogCaptureFixture
 ):

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from tests.s3.server import S3Server
-from videogen.errors import InvalidRequestError, MediaError
+from videogen.errors import InvalidRequestError, MediaError, StorageError
 from videogen.generator import VideoGenerator
 from videogen.media import read_video, write_video
 from videogen.storage import MissingKeyError, local_copy, open_storage
+from videogen_cluster.failures import POLICIES, classify
 from videogen_cluster.workload import RankContext
 from videogen_pipelines.clip_workload import GenerateWorkload
 from videogen_pipelines.config import load_run_config
@@ -290,9 +291,18 @@ def test_a_picture_that_changed_since_the_plan_is_refused(rank: MakeRank, tmp_pa
     Image.new("RGB", (32, 32), "blue").save(picture)
     with pytest.raises(InvalidRequestError, match=r"got other content in .*cat\.png"):
         one.make()
+
+
+def test_a_picture_that_its_node_does_not_see_may_be_there_on_another_one(
+    rank: MakeRank, tmp_path: Path
+):
+    picture = tmp_path / "cat.png"
+    Image.new("RGB", (32, 32), "red").save(picture)
+    one = rank(row={"image": "cat.png"})
     picture.unlink()
-    with pytest.raises(InvalidRequestError, match="which is not there for this node"):
+    with pytest.raises(StorageError, match="which is not there for this node") as caught:
         one.make()
+    assert POLICIES[classify(caught.value)].max_attempts is None
 
 
 def test_chunks_and_pictures_may_be_in_an_object_store(
