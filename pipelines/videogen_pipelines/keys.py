@@ -18,6 +18,7 @@ _META = re.compile(r"meta/([0-9a-f]{2})/([^=/]+)\.json")
 _PARTIAL = re.compile(
     r"partial/([0-9a-f]{2})/([^=/]+)=([0-9a-f]+)\.([a-z0-9-]+)\.([0-9]{6,})\.(mp4|safetensors)"
 )
+_COPY = re.compile(r".+/clips/([0-9a-f]{2})/([^=/]+)=[0-9a-f]{16}\.[^./]+")
 
 
 def clip_key(request_id: str) -> str:
@@ -50,6 +51,17 @@ def is_attempt(key: str) -> bool:
     """Whether `key` was made by `attempt_key`."""
     owner = id_of_key(key)
     return owner is not None and key.startswith(CLIPS_PREFIX) and key != clip_key(owner)
+
+
+def copy_key(name: str, version: str, suffix: str) -> str:
+    """Where a report that takes its clips along keeps one: `clips/{hh}/{id}={version}{suffix}`."""
+    return f"{CLIPS_PREFIX}{shard_of(name)}/{name}={version}{suffix}"
+
+
+def is_copy_in_report_below(key: str) -> bool:
+    """Whether `copy_key` made `key`, in a report that lies in a folder below."""
+    match = _COPY.fullmatch(key)
+    return match is not None and match[1] == shard_of(match[2])
 
 
 class PartialKey(NamedTuple):

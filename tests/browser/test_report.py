@@ -237,6 +237,16 @@ def test_two_runs_side_by_side(shown: Shown, run_folder: Path, tmp_path: Path) -
     assert page.locator(".pair").count() == 3
 
 
+def test_runs_that_share_no_id_say_why_no_metric_compares(
+    shown: Shown, run_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    make_run(other, [clip_request("red-other", "a red square")])
+    score(other, metrics=["frame.contrast"])
+    page = shown.open(write_report(run_folder, tmp_path / "page", compare=other), "#/compare")
+    assert "got no id that both have scored" in page.inner_text("p.note >> nth=0")
+
+
 def test_a_sweep_is_a_grid_with_what_changes_over_an_axis(shown: Shown, tmp_path: Path) -> None:
     requests = [
         clip_request(

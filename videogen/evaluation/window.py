@@ -14,7 +14,7 @@ LAG_S = 1 / 24
 
 
 def lag_frames(fps: float) -> int:
-    """Distance in frames of the pairs that motion is measured on: 1 up to 36 fps, 2 up to 60, …"""
+    """Distance in frames of the pairs that motion is measured on: 1 below 36 fps, 2 up to 60, …"""
     return max(1, round(fps * LAG_S))
 
 

@@ -120,6 +120,14 @@ class Storage(Protocol):
         """
         ...
 
+    def revision(self, key: str) -> str:
+        """What tells one content of `key` from another without reading it: size and time, or ETag.
+
+        Raises:
+            MissingKeyError: nothing is stored under `key`.
+        """
+        ...
+
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key that starts with `prefix`, a plain string as in S3 (end folders with `/`)."""
         ...

@@ -102,6 +102,12 @@ class LocalStorage:
         with storage_errors("looking for", path):
             return path.stat().st_size
 
+    def revision(self, key: str) -> str:
+        path = self._path(key)
+        with storage_errors("looking for", path):
+            found = path.stat()
+        return f"{found.st_size}/{found.st_mtime_ns}"
+
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key that starts with `prefix`; the keys of one folder come sorted."""
         folder, _, start = check_prefix(prefix).rpartition("/")

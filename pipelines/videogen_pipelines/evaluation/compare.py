@@ -17,7 +17,8 @@ from videogen_pipelines.evaluation.columns import SCORED
 from videogen_pipelines.evaluation.comparison import FEW_PAIRS, MetricComparison, compare_metric
 from videogen_pipelines.evaluation.evaluate import CLIPS_KEY, SUMMARY_KEY
 
-_SAME = ("version", "backend")
+_SAME = ("version", "backend", "weights_sha256")
+_SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def compare(one: Evaluation, other: Evaluation) -> Comparison:
         only_b=len(other.clips) - len(ids),
         metrics=metrics,
         incomparable=incomparable,
-        warnings=list(_warnings(a, b, len(ids))),
+        warnings=[*_few_pairs(metrics, len(ids)), *_warnings(a, b)],
     )
 
 
@@ -134,15 +135,31 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[t
             yield name, "measured in A alone"
             continue
         for what in _SAME:
-            if about[what] != other[name][what]:
-                yield name, f"{what} {about[what]} in A and {other[name][what]} in B"
+            a, b = about.get(what), other[name].get(what)
+            if a != b and None not in (a, b):  # what is older does not know all of them
+                yield name, f"{what} {_shown(a)} in A and {_shown(b)} in B"
                 break
     yield from ((name, "measured in B alone") for name in other if name not in one)
 
 
-def _warnings(a: pa.Table, b: pa.Table, count: int) -> Iterator[str]:
+def _shown(fact: Any) -> str:
+    """A version or a name as it is, and of each digest of weights its start."""
+    if not isinstance(fact, list):
+        return str(fact)
+    return ", ".join(digest[:_SHOWN_DIGITS] for digest in fact) or "none"
+
+
+def _few_pairs(metrics: Sequence[MetricComparison], count: int) -> Iterator[str]:
+    """Of few pairs intervals say little: of all metrics, or of those with fewer than the rest."""
+    too_narrow = f"intervals of under {FEW_PAIRS} pairs are too narrow"
     if count < FEW_PAIRS:
-        yield f"{count} pairs are few: intervals of under {FEW_PAIRS} pairs are too narrow"
+        yield f"{count} pairs are few: {too_narrow}"
+    few = [f"{m.name} ({m.pairs})" for m in metrics if m.pairs < min(count, FEW_PAIRS)]
+    if few:
+        yield f"few pairs have a number of {', '.join(few)}: {too_narrow}"
+
+
+def _warnings(a: pa.Table, b: pa.Table) -> Iterator[str]:
     ways = [a["measured_on"].to_pylist(), b["measured_on"].to_pylist()]
     if ways[0] != ways[1]:
         yield "some clips were measured on frames before they were encoded, others on their files"

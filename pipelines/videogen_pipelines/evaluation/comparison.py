@@ -27,6 +27,7 @@ class MetricComparison:
         better, worse, equal: pairs in which B is better than A, and so on; of a metric without a
             direction, `better` counts those in which it is higher.
         verdict: of B, if the interval does not hold 0; "different" where no way is the better one.
+            A single pair has no interval, so it shows no difference.
     """
 
     name: str
@@ -74,7 +75,7 @@ def compare_metric(
         better=int((gain > 0).sum()),
         worse=int((gain < 0).sum()),
         equal=int((gain == 0).sum()),
-        verdict=_verdict(low, high, direction),
+        verdict=_verdict(low, high, direction) if len(a) > 1 else "no difference",
     )
 
 

@@ -14,6 +14,7 @@ from videogen.errors import StorageError
 from videogen.storage import MissingKeyError, Storage
 from videogen_pipelines.committed import committed_ids, read_sidecars
 from videogen_pipelines.evaluation.store import METRICS_PREFIX
+from videogen_pipelines.keys import is_copy_in_report_below
 from videogen_pipelines.run_record import FIRST_KEY
 from videogen_pipelines.sidecar import Sidecar
 
@@ -75,7 +76,7 @@ class RunSource:
 
 
 class FolderSource:
-    """The video files below a folder."""
+    """The video files below a folder, without the copies that reports below it hold."""
 
     kind: Literal["run", "folder"] = "folder"
 
@@ -114,7 +115,9 @@ def _videos(keys: Iterable[str]) -> list[str]:
     return [
         key
         for key in keys
-        if key.lower().endswith(VIDEO_SUFFIXES) and not key.startswith(METRICS_PREFIX)
+        if key.lower().endswith(VIDEO_SUFFIXES)
+        and not key.startswith(METRICS_PREFIX)
+        and not is_copy_in_report_below(key)
     ]
 
 
@@ -135,8 +138,6 @@ def _id_of(path: str) -> str:
 
 
 def _version(storage: Storage, key: str) -> str:
-    """Names a file's content by what is known without reading it: its size, and time on a disk."""
-    size = storage.size(key)
-    path = storage.open_local(key)
-    said = f"{size}" if path is None else f"{size}/{path.stat().st_mtime_ns}"
-    return hashlib.blake2b(said.encode(), digest_size=VERSION_DIGITS // 2).hexdigest()
+    """Names a file's content by what is known without reading it."""
+    revision = storage.revision(key).encode()
+    return hashlib.blake2b(revision, digest_size=VERSION_DIGITS // 2).hexdigest()

@@ -28,14 +28,17 @@ class MetricSummary:
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = {metric.name: metric for metric in metrics}
         self._values = {name: array("d") for name in self._metrics}
+        self._weights: dict[str, set[str]] = {name: set() for name in self._metrics}
         self._skipped: dict[str, Counter[str]] = {}
         self._measured_on: Counter[str] = Counter()
 
     def add(self, score: ClipScore) -> None:
         """Take note of a clip; the order decides nothing but the last bits of no number."""
         self._measured_on[score.measured_on] += 1
-        for name, value in score.values().items():
-            self._values[name].append(value)
+        for name, found in score.metrics.items():
+            self._values[name].append(found.value)
+            if weights := found.details.get("weights_sha256"):
+                self._weights[name].add(weights)
         for name, why in score.skipped.items():
             self._skipped.setdefault(name, Counter())[why] += 1
 
@@ -60,6 +63,7 @@ class MetricSummary:
             "unit": metric.unit,
             "backend": metric.backend,
             "version": metric.version,
+            "weights_sha256": sorted(self._weights[name]),
             "about": metric.about,
         }
 

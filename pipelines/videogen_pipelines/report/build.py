@@ -10,8 +10,10 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from videogen.errors import ConfigError
 from videogen.storage import Storage, open_storage
 from videogen_pipelines.evaluation.compare import Evaluation, compare
+from videogen_pipelines.redact import redact
 from videogen_pipelines.report.bundle import Bundle
 from videogen_pipelines.report.clips import ReportClip, Selection, select_clips
 from videogen_pipelines.report.columns import table_of, values_of
@@ -25,7 +27,7 @@ from videogen_pipelines.report.diversity import (
 )
 from videogen_pipelines.report.links import check_base
 from videogen_pipelines.report.overview import overview
-from videogen_pipelines.report.picture_store import Drawn, PictureStore, copy_clip, copy_key
+from videogen_pipelines.report.picture_store import Drawn, PictureStore, copy_clip, key_of_copy
 from videogen_pipelines.report.scores import ClipScores, Scores
 from videogen_pipelines.report.sweep import axes_of, point_of
 
@@ -160,7 +162,7 @@ def _told(report: Storage, side: Side, options: ReportOptions) -> Iterator[_Told
         row = values_of(clip, scores, _measured(drawn))
         if options.copy and clip.key is not None:
             copy_clip(clip, side.storage, report)
-            row["key"] = copy_key(clip)
+            row["key"] = key_of_copy(clip)
         details = details_of(clip, scores, curves, side.scores.metrics)
         rejected = rejected_tries(side.storage, clip)
         if rejected is not None:
@@ -189,10 +191,14 @@ def _curves(side: Side, scores: ClipScores | None) -> dict[str, Any]:
 
 
 def _comparison(side: Side, other: Side | None) -> dict[str, Any] | None:
+    """Paired differences, or why there are none; None where a side has no scores."""
     if other is None or not (side.scores.rows and other.scores.rows):
         return None
     one, two = (Evaluation.read(each.scores.storage) for each in (side, other))
-    return compare(one, two).to_dict()
+    try:
+        return compare(one, two).to_dict()
+    except ConfigError as error:  # everything is drawn by now, and the page has more to show
+        return {"impossible": redact(str(error))}
 
 
 def _blocks(told: Iterator[_Told]) -> Iterator[list[_Told]]:

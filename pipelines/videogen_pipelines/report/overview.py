@@ -83,7 +83,10 @@ def _state(storage: Storage, told: str) -> str:
 
 
 def _elapsed_s(status: Status | None) -> float | None:
-    """How long the latest invocation took; None while it goes on."""
-    if status is None or not status.ended:
+    """How long a run of one invocation took; None while it goes on, and of a resumed run.
+
+    A status knows of its own invocation alone, and the clips are those of all of them.
+    """
+    if status is None or not status.ended or status.invocation != 1:
         return None
     return (status.updated_at - status.started_at).total_seconds()

@@ -8,14 +8,13 @@ from pathlib import PurePosixPath
 
 from videogen.errors import MediaError
 from videogen.storage import MissingKeyError, Storage, local_copy
-from videogen_pipelines.keys import shard_of
+from videogen_pipelines.keys import copy_key, shard_of
 from videogen_pipelines.report.clips import ReportClip
 from videogen_pipelines.report.pictures import draw_pictures
 
 logger = logging.getLogger(__name__)
 
 PICTURES_PREFIX = "pictures/"
-COPIES_PREFIX = "clips/"
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,9 @@ class PictureStore:
         return Drawn(stem, found.num_frames, found.fps, found.height, found.width)
 
 
-def copy_key(clip: ReportClip) -> str:
+def key_of_copy(clip: ReportClip) -> str:
     """Where a copy of a clip lies below a report that takes its clips along."""
-    suffix = PurePosixPath(clip.key or "").suffix
-    return f"{COPIES_PREFIX}{shard_of(clip.id)}/{clip.id}={clip.version}{suffix}"
+    return copy_key(clip.id, clip.version, PurePosixPath(clip.key or "").suffix)
 
 
 def copy_clip(clip: ReportClip, source: Storage, report: Storage) -> None:
@@ -78,6 +76,6 @@ def copy_clip(clip: ReportClip, source: Storage, report: Storage) -> None:
         return
     try:
         with local_copy(source, clip.key) as path:
-            report.put(copy_key(clip), path)
+            report.put(key_of_copy(clip), path)
     except MissingKeyError:
         logger.warning("%s: got no file %s, so the report has no copy", clip.id, clip.key)

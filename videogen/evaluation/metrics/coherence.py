@@ -99,7 +99,7 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 PROBES = ("light", "change", "pair", "triple", "likeness")
 METRICS = (
     Metric(
-        "coherence.score", "higher", "0-1", PROBES, score, backend=DIS, min_frames=5,
+        "coherence.score", "higher", "0-1", PROBES, score, backend=DIS, version=2, min_frames=5,
         about="What the faults leave of 1, times the motion gate.",
     ),
     Metric(
@@ -107,7 +107,7 @@ METRICS = (
         about="0 where nothing moves, or no motion explains the change; 1 for a moving clip.",
     ),
     Metric(
-        "coherence.ungated", "higher", "0-1", PROBES, ungated, backend=DIS, min_frames=5,
+        "coherence.ungated", "higher", "0-1", PROBES, ungated, backend=DIS, version=2, min_frames=5,
         about="The score without the gate, for clips that are meant to stand still.",
     ),
 )  # fmt: skip

@@ -104,7 +104,8 @@ METRICS = (
         absent=NO_SUBJECT, about="Chroma of the subject, last fifth against first.",
     ),
     Metric(
-        "drift.sharpness", "lower", "log2", ("light",), sharpness, min_frames=5,
+        "drift.sharpness", "lower", "log2", ("light",), sharpness, version=2, min_frames=5,
+        absent="no edge at one of the clip's ends",
         about="Shortness of edges, last fifth against first; blur and added noise both show.",
     ),
     Metric(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from videogen.evaluation.metric import Metric, Score, mean
 from videogen.evaluation.result import Direction
@@ -13,8 +14,8 @@ def _mean_of(column: str) -> Callable[[Timeline], Score]:
     return lambda clip: Score(mean(clip[column]), clip[column])
 
 
-def _row(name: str, direction: Direction, unit: str, about: str) -> Metric:
-    return Metric(f"frame.{name}", direction, unit, ("light",), _mean_of(name), about)
+def _row(name: str, direction: Direction, unit: str, about: str, **named: Any) -> Metric:
+    return Metric(f"frame.{name}", direction, unit, ("light",), _mean_of(name), about, **named)
 
 
 METRICS = (
@@ -23,6 +24,8 @@ METRICS = (
         "higher",
         "log2",
         "Laplacian energy over gradient energy on the strongest edges.",
+        version=2,
+        absent="no frame has an edge",
     ),
     _row("noise", "lower", "grey levels", "Noise from the finest diagonal wavelet, native size."),
     _row("blockiness", "lower", "grey levels", "Excess of steps at 8x8 block borders."),

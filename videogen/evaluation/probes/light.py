@@ -16,6 +16,8 @@ BLOCK_PX = 8
 MIN_AREA = 0.002
 STRONG_EDGE = 0.5
 """Share of the steepest gradient from which a pixel counts as an edge."""
+LEAST_EDGE = 0.75
+"""Grey levels a pixel: one single level, as rounding leaves it on a blank frame, is less steep."""
 
 
 class LightProbe:
@@ -66,12 +68,15 @@ def sharpness(grey: np.ndarray) -> float:
     """log2 of Laplacian energy over gradient energy on the strongest edges: how short they are.
 
     Unlike the Laplacian's variance it stays the same when an object grows or contrast changes.
+    NaN of a frame without edges.
     """
     image = cv2.GaussianBlur(grey, (3, 3), 0).astype(np.float32)
     laplacian = cv2.Laplacian(image, cv2.CV_32F)
     dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=1 / 8)
     energy = dx**2 + dy**2
+    if energy.max() < LEAST_EDGE**2:
+        return float("nan")
     edges = energy >= STRONG_EDGE**2 * energy.max()
     curved, steep = (laplacian[edges] ** 2).sum(), energy[edges].sum()
     return float(np.log2(curved + 1e-3) - np.log2(steep + 1e-3))

@@ -135,6 +135,10 @@ class S3Storage:
     def size(self, key: str) -> int:
         return self._head(key)["ContentLength"]
 
+    def revision(self, key: str) -> str:
+        found = self._head(key)
+        return f"{found['ContentLength']}/{found['ETag']}"
+
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key that starts with `prefix`, sorted; hides parts that start with a dot."""
         for key, _ in self._visible(prefix):

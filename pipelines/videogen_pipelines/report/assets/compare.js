@@ -24,6 +24,7 @@ vg.compare = (() => {
 
   function differences(comparison, query) {
     if (!comparison) return el("p", { class: "note" }, "Metrics to compare come with 'videogen evaluate' for both runs.");
+    if (comparison.impossible) return el("p", { class: "note" }, `No metrics to compare: ${comparison.impossible}`);
     const rows = Object.values(comparison.metrics).map((m) => el("tr", {},
       el("th", { scope: "row" }, el("a", { href: vg.hash("compare", { ...query, sort: m.name, page: "" }), title: "Pairs that differ most" }, m.name), " ", el("span", { class: "dim" }, vg.arrow(m.direction))),
       el("td", {}, vg.number(m.mean_a)), el("td", {}, vg.number(m.mean_b)), el("td", {}, signed(m.difference)), el("td", { class: "dim" }, `${signed(m.low)} … ${signed(m.high)}`), el("td", {}, interval(m)), el("td", { class: VERDICTS[m.verdict] }, m.verdict), el("td", { class: "dim" }, `${m.better} : ${m.worse}`)));

@@ -95,6 +95,19 @@ def test_drift_of_sharpness_has_a_sign_and_ignores_growth():
     assert growth["drift.color"].value < 3
 
 
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_blank_frames_have_no_sharpness_and_those_of_a_cut_to_black_do_not_count(level):
+    blank = np.full_like(FRAMES, level)
+    blank[:, 20:40, 10:] ^= 1  # a step of one level, as rounding leaves it
+    metrics = evaluate(blank, "frame.sharpness", "drift.sharpness")
+    assert metrics.skipped == {
+        "frame.sharpness": "no frame has an edge",
+        "drift.sharpness": "no edge at one of the clip's ends",
+    }
+    cut = evaluate(np.concatenate([FRAMES, blank]), "frame.sharpness")["frame.sharpness"]
+    assert cut.value == pytest.approx(evaluate(FRAMES, "frame.sharpness")["frame.sharpness"].value)
+
+
 def test_slopes_survive_outliers():
     curve = 3.0 * np.arange(60) / 12
     curve[[5, 30, 31]] += 100

@@ -72,7 +72,8 @@ def test_absent_keys(storage: LocalStorage) -> None:
     assert list(storage.list()) == []
     assert list(storage.list("x/")) == []
     storage.delete("x")
-    for call in (storage.read, storage.size, storage.metadata, storage.open_local):
+    missing = (storage.read, storage.size, storage.metadata, storage.revision, storage.open_local)
+    for call in missing:
         with pytest.raises(MissingKeyError, match="Fix: "):
             call("x")
     assert not storage.root.exists()

@@ -78,6 +78,31 @@ def test_clips_are_paired_by_id_whatever_their_order(tmp_path: Path):
     (metric,) = found.metrics
     assert (metric.pairs, metric.mean_a, metric.mean_b) == (2, 1.5, 2.0)
     assert "3 pairs are few" in found.warnings[0]
+    assert "few pairs have a number of m (2)" in found.warnings[1]
+
+
+def test_a_metric_with_few_numbers_is_named_and_one_pair_shows_no_difference(tmp_path: Path):
+    values = {f"clip-{n}": float(n) if n == 0 else None for n in range(20)}
+    a = evaluation(tmp_path / "a", values)
+    b = evaluation(tmp_path / "b", {name: v if v is None else v + 1 for name, v in values.items()})
+    found = compare(a, b)
+    (metric,) = found.metrics
+    assert (found.pairs, metric.pairs, metric.difference) == (20, 1, 1.0)
+    assert metric.verdict == "no difference"
+    assert "few pairs have a number of m (1): intervals of under 10" in found.warnings[0]
+
+
+def test_numbers_of_other_weights_are_not_compared_unless_a_side_is_too_old_to_tell(tmp_path: Path):
+    first, second = ["a" * 64], ["b" * 64]
+    a = evaluation(tmp_path / "a", {"x": 1.0}, weights_sha256=first)
+    b = evaluation(tmp_path / "b", {"x": 2.0}, weights_sha256=second)
+    none = evaluation(tmp_path / "none", {"x": 2.0}, weights_sha256=[])
+    old = evaluation(tmp_path / "old", {"x": 2.0})
+    told = "weights_sha256 aaaaaaaaaaaa in A and bbbbbbbbbbbb in B"
+    assert compare(a, b).incomparable == {"m": told}
+    assert compare(a, none).incomparable == {"m": "weights_sha256 aaaaaaaaaaaa in A and none in B"}
+    for one, other in ((a, old), (old, b), (a, a)):
+        assert compare(one, other).incomparable == {}
 
 
 def test_what_was_measured_otherwise_is_not_compared(tmp_path: Path):

@@ -184,6 +184,18 @@ def test_mistakes_are_found_before_any_work(videos: Path, tmp_path: Path):
         EvaluationJob.check(str(tmp_path), None, None, [])
 
 
+def test_a_clip_in_a_bucket_that_changes_at_the_same_size_is_another_version(s3_env: S3Server):
+    from videogen_pipelines.evaluation.sources import FolderSource
+
+    bucket = open_storage(s3_env.uri("videos"))
+    bucket.put("a.mp4", b"one")
+    (before,) = FolderSource(bucket).clips()
+    bucket.put("a.mp4", b"two")
+    (after,) = FolderSource(bucket).clips()
+    assert before.version != after.version
+    assert [clip.version for clip in FolderSource(bucket).clips()] == [after.version]
+
+
 def test_files_of_one_name_keep_apart_by_their_endings(videos: Path, tmp_path: Path):
     from videogen_pipelines.evaluation.sources import FolderSource
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,15 @@ from tests.shown_run import (
 from videogen.errors import ConfigError, StorageError
 from videogen.media import write_video
 from videogen.storage import LocalStorage, Storage, open_storage
+from videogen_pipelines.evaluation.evaluate import SUMMARY_KEY
+from videogen_pipelines.evaluation.sources import FolderSource
 from videogen_pipelines.report.build import ReportOptions, Side, build_report
 from videogen_pipelines.report.diversity import recorded_diversity
 from videogen_pipelines.results import RESULTS_PREFIX
+from videogen_pipelines.status import Coordinator, Status, write_status
 
 EVERYTHING = ReportOptions()
+ENDED_AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def made(run: LocalStorage, to: Path, options: ReportOptions = EVERYTHING) -> LocalStorage:
@@ -204,6 +210,55 @@ def test_any_folder_of_videos_can_be_shown(tmp_path: Path, run: LocalStorage):
     assert data(report, "a/details-00000")[0]["row"] == ""
     with pytest.raises(StorageError):
         made(LocalStorage(tmp_path / "empty"), tmp_path / "nothing")
+
+
+def test_copies_in_a_report_are_no_videos_of_the_folder_but_those_of_the_report_itself(
+    tmp_path: Path, run: LocalStorage
+):
+    clip = next((run.root / "clips").rglob("*.mp4")).read_bytes()
+    videos = LocalStorage(tmp_path / "videos")
+    names = ["clips/ab/red=1.mp4", "one.mp4", "sub/clips/two.mp4"]
+    for name in names:
+        videos.put(name, clip)
+    copying = ReportOptions(pictures=False, copy=True)
+    made(videos, videos.root / "report", copying)
+    report = made(videos, videos.root / "report", copying)
+    assert data(report, "a/rows")["count"] == 3
+    assert sorted(source.key for source in FolderSource(videos).clips()) == names
+    assert len(FolderSource(report).ids) == 3
+
+
+def test_runs_that_cannot_be_paired_are_shown_side_by_side_and_say_why(
+    tmp_path: Path, run: LocalStorage
+):
+    summary = json.loads(run.read(SUMMARY_KEY))
+    other = LocalStorage(shutil.copytree(run.root, tmp_path / "other"))
+    other.put(SUMMARY_KEY, json.dumps({**summary, "size": 64}).encode())
+    report, options = LocalStorage(tmp_path / "page"), ReportOptions(pictures=False)
+    sides = [Side.read(str(each.root), None, report, options) for each in (run, other)]
+    assert build_report(report, *sides, options=options) == f"{report.uri}/index.html"
+    assert "evaluate.size: got 128 and 64" in data(report, "comparison")["impossible"]
+
+
+@pytest.mark.parametrize("invocation", [1, 2])
+def test_the_time_of_the_last_invocation_is_that_of_a_run_of_one_alone(
+    run: LocalStorage, invocation: int
+):
+    write_status(
+        run,
+        Status(
+            invocation=invocation,
+            state="complete",
+            started_at=ENDED_AT - timedelta(seconds=3600),
+            updated_at=ENDED_AT,
+            coordinator=Coordinator(node="n", pid=7),
+        ),
+    )
+    said = data(made(run, run.root / "report", ReportOptions(pictures=False)), "a/run")["run"]
+    if invocation == 1:
+        assert (said["elapsed_s"], said["clips_per_minute"]) == (3600, 3 / 60)
+    else:  # from the first clip to the last, which took the fixture a moment
+        assert 0 < said["elapsed_s"] < 60
 
 
 def test_a_sweep_has_axes_and_tells_how_much_its_clips_differ(tmp_path: Path):

@@ -40,11 +40,19 @@ def test_put_replaces(storage: S3Storage) -> None:
     assert storage.read("x") == b"two"
 
 
+def test_what_is_replaced_has_another_revision_at_the_same_size(storage: S3Storage) -> None:
+    storage.put("x", b"one")
+    before = storage.revision("x")
+    assert storage.revision("x") == before
+    storage.put("x", b"two")
+    assert storage.revision("x") != before
+
+
 def test_absent_keys(storage: S3Storage, tmp_path: Path) -> None:
     assert not storage.exists("x")
     assert list(storage.list()) == []
     storage.delete("x")
-    for call in (storage.read, storage.size, storage.metadata):
+    for call in (storage.read, storage.size, storage.metadata, storage.revision):
         with pytest.raises(MissingKeyError, match=r"x: got nothing .* Fix: "):
             call("x")
     with pytest.raises(MissingKeyError):
