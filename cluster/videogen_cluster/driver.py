@@ -45,7 +45,8 @@ class EngineOptions:
 
     Attributes:
         limits: budgets of items and gangs.
-        hang_timeout_s: silence after which a gang is killed; None learns it from the steps seen.
+        hang_timeout_s: silence after which a gang is killed; None learns it from the steps seen,
+            and allows `setup_timeout_s` in the first step of a kind.
         setup_timeout_s: the same while it starts and loads its model, once it has resources.
         poll_s: how often gangs are asked what they are doing.
         nodes_s: how often the cluster is asked for its machines.
@@ -272,7 +273,7 @@ class Driver:
         return max(0.0, min(due) - now)
 
     def _silent(self) -> list[Lost]:
-        return self._supervisor.silent(self._patience.timeout_s, self._options.setup_timeout_s)
+        return self._supervisor.silent(self._patience, self._options.setup_timeout_s)
 
     # What happened
 

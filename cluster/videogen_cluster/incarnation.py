@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from videogen_cluster.failures import ErrorClass, Failure
 from videogen_cluster.gang import Gang
-from videogen_cluster.health import Activity, Pulse, Report
+from videogen_cluster.health import Activity, Patience, Pulse, Report
 from videogen_cluster.rank import RankReady
 
 # Ray needs about 15 s to tell a machine that is gone from one that is slow.
@@ -85,8 +85,11 @@ class Incarnation:
             self.placed_at += seconds
         self.doubts = {rank: since + seconds for rank, since in self.doubts.items()}
 
-    def overdue(self, hang_timeout_s: float, setup_timeout_s: float) -> Failure | None:
-        """Why it is to be killed now for its silence, or None."""
+    def overdue(self, patience: Patience, setup_timeout_s: float) -> Failure | None:
+        """Why it is to be killed now for its silence, or None.
+
+        A first step is given the time of a setup: it compiles and warms up, too.
+        """
         if failure := self.unexplained():
             return failure
         now = time.monotonic()
@@ -94,10 +97,10 @@ class Incarnation:
         if doubted_s is not None:
             return self.blame(out_of_reach(doubted_s)) if doubted_s > DOUBT_S else None
         if self.ready:
-            silent_s = self.pulse.silent_s(now)
-            if silent_s <= hang_timeout_s:
+            limit_s = self.pulse.exceeded_s(now, patience, setup_timeout_s)
+            if limit_s is None:
                 return None
-            return self.blame(hang(self.pulse.activities, hang_timeout_s), silent_s)
+            return self.blame(hang(self.pulse.activities, limit_s), self.pulse.silent_s(now))
         late = self.placed_at is not None and now - self.placed_at > setup_timeout_s
         return self.blame(too_late(setup_timeout_s), setup_timeout_s) if late else None
 

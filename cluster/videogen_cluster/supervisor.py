@@ -15,7 +15,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from videogen_cluster.failures import ErrorClass, Failure, describe
 from videogen_cluster.gang import Gang, slowest
 from videogen_cluster.handshake import Versions
-from videogen_cluster.health import Activity, Pulse, Step
+from videogen_cluster.health import Activity, Patience, Pulse, Step
 from videogen_cluster.incarnation import Incarnation, out_of_reach
 from videogen_cluster.lease import Lease
 from videogen_cluster.losses import explain_loss, log_tail
@@ -165,11 +165,10 @@ class Supervisor:
         for body in self._bodies.values():
             body.excuse(seconds)
 
-    def silent(self, hang_timeout_s: float, setup_timeout_s: float) -> list[Lost]:
+    def silent(self, patience: Patience, setup_timeout_s: float) -> list[Lost]:
         """The gangs that have shown no life for too long."""
         overdue = (
-            (index, body.overdue(hang_timeout_s, setup_timeout_s))
-            for index, body in self._bodies.items()
+            (index, body.overdue(patience, setup_timeout_s)) for index, body in self._bodies.items()
         )
         return [Lost(index, failure) for index, failure in overdue if failure]
 

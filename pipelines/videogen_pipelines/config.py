@@ -209,7 +209,8 @@ class ClusterSection(_Section):
     """Deaths in a row after which a gang is given up."""
     hang_timeout_s: Positive | None = None
     """A gang that reports no step for so long is killed and replaced; null is 5 times the 99th
-    percentile of the steps seen, and a minute at least."""
+    percentile of the steps seen or the longest one of the clip, and a minute at least, but
+    `setup_timeout_s` for the first step of a kind."""
     setup_timeout_s: Positive = 900.0
     """A gang that has its resources but not its model after so long is killed and replaced."""
     price_per_gpu_hour: Annotated[float, Field(ge=0)] = 0.0

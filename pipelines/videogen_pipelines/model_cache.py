@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from videogen.models.published import INDEX, AnySpec, is_published, read_publish
 from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
 from videogen.storage import MissingKeyError, Storage, is_remote, open_storage
 from videogen.storage.lock import waiting_lock
-from videogen_pipelines.fetched_folder import appearing, cached_models
+from videogen_pipelines.fetched_folder import appearing, cached_models, whole_file
 
 if TYPE_CHECKING:
     from videogen.foreign.spec import ForeignSpec
@@ -162,32 +163,50 @@ def _fetch(storage: Storage, spec: ModelSpec, description: bytes, folder: Path) 
     logger.info("fetching model %s from %s", spec.name, storage.uri)
     with appearing(folder) as temporary:
         _download(storage, spec, temporary)
-        _check(storage, spec, temporary)
         (temporary / SPEC_FILE).write_bytes(description)
 
 
 def _download(storage: Storage, spec: ModelSpec, folder: Path) -> None:
-    for key in (*spec.files, *_text_encoder(storage, spec)):
-        path = folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            storage.download(key, path)
-        except MissingKeyError as error:
-            raise WeightsError(
-                f"{storage.uri}/{key}: missing, expected a file that {SPEC_FILE} names. "
-                "Fix: copy the model there again."
-            ) from error
+    for name, expected in spec.files.items():
+        path = folder / name
+        if path.is_file() and _sha256(path) == expected:
+            continue  # fetched by a process that was killed later
+        with whole_file(path) as temporary:
+            _download_file(storage, name, temporary)
+            _check(f"{storage.uri}/{name}", temporary, expected)
+    _remove_folders(folder)  # nothing says whether what was left there is what is stored now
+    for key in _text_encoder(storage, spec):
+        with whole_file(folder / key) as temporary:
+            _download_file(storage, key, temporary)
 
 
-def _check(storage: Storage, spec: ModelSpec, folder: Path) -> None:
-    for file, expected in spec.files.items():
-        with (folder / file).open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != expected:
-            raise WeightsError(
-                f"{storage.uri}/{file}: got sha256 {found}, expected {expected} as {SPEC_FILE} "
-                "says. Fix: copy the model there again, all of it."
-            )
+def _download_file(storage: Storage, key: str, path: Path) -> None:
+    try:
+        storage.download(key, path)
+    except MissingKeyError as error:
+        raise WeightsError(
+            f"{storage.uri}/{key}: missing, expected a file that {SPEC_FILE} names. "
+            "Fix: copy the model there again."
+        ) from error
+
+
+def _check(address: str, path: Path, expected: str) -> None:
+    if (found := _sha256(path)) != expected:
+        raise WeightsError(
+            f"{address}: got sha256 {found}, expected {expected} as {SPEC_FILE} says. "
+            "Fix: copy the model there again, all of it."
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _remove_folders(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 def _text_encoder(storage: Storage, spec: ModelSpec) -> list[str]:

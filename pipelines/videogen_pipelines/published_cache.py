@@ -13,7 +13,6 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from videogen.errors import StorageError
 from videogen.models.digests import MODEL_SUFFIXES
 from videogen.models.published import INDEX
 from videogen.models.spec import SPEC_FILE
@@ -21,7 +20,12 @@ from videogen.storage import Storage
 from videogen.storage.base import MissingKeyError, check_key
 from videogen.storage.lock import waiting_lock
 from videogen.storage.s3 import S3Storage, Stored
-from videogen_pipelines.fetched_folder import appearing, cached_models
+from videogen_pipelines.fetched_folder import (
+    ModelChangedError,
+    appearing,
+    cached_models,
+    whole_file,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -72,26 +76,34 @@ def _version(name: str, files: Mapping[str, Stored]) -> str:
 
 
 def _is_whole(folder: Path, files: Mapping[str, Stored]) -> bool:
-    paths = {folder / key: stored.size for key, stored in files.items()}
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+    return all(_is_there(folder / key, stored) for key, stored in files.items())
+
+
+def _is_there(path: Path, stored: Stored) -> bool:
+    return path.is_file() and path.stat().st_size == stored.size
 
 
 def _fetch(storage: S3Storage, files: Mapping[str, Stored], folder: Path) -> None:
     total = sum(stored.size for stored in files.values())
     logger.info("fetching %d files, %d bytes, from %s", len(files), total, storage.uri)
+    for key, stored in files.items():
+        if not _is_there(folder / key, stored):
+            with whole_file(folder / key) as temporary:
+                _fetch_file(storage, files, key, temporary)
+
+
+def _fetch_file(storage: S3Storage, files: Mapping[str, Stored], key: str, path: Path) -> None:
+    """Fetch one file of this version, which stays if the next ones are never fetched."""
     try:
-        for key in files:
-            path = folder / key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            storage.download(key, path)
+        storage.download(key, path)
     except MissingKeyError as error:
         raise _changed(storage) from error
-    if files_at(storage) != files or not _is_whole(folder, files):
+    if files_at(storage) != files or not _is_there(path, files[key]):
         raise _changed(storage)
 
 
-def _changed(storage: S3Storage) -> StorageError:
-    return StorageError(
+def _changed(storage: S3Storage) -> ModelChangedError:
+    return ModelChangedError(
         f"{storage.uri}: got files that were replaced while they were fetched, expected a model at "
         "rest. Fix: wait until it is copied there, and run again."
     )

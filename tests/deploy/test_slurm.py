@@ -15,16 +15,21 @@ SCRIPT = Path(__file__).parents[2] / "cluster/deploy/slurm.sbatch"
 STAND_INS = {
     # Drops its options and becomes the command, on this machine.
     "srun": 'echo "srun $*" >>"$CALLS"; while [[ $1 == --* ]]; do shift; done; exec "$@"',
-    "scontrol": 'echo "scontrol $*" >>"$CALLS"; [[ $1 != show ]] || printf "n1\\nn2\\nn3\\n"',
-    "hostname": "echo 10.0.0.1 fe80::1",
+    "scontrol": (
+        'echo "scontrol $*" >>"$CALLS"; [[ $1 != show ]] || printf "n%d\\n" $(seq ${NODES:-3})'
+    ),
+    "hostname": (
+        '[[ $1 == --ip-address ]] && echo "${RESOLVED-10.0.0.1 fe80::1}" ||'
+        ' echo "${INTERFACES-10.0.0.9 172.17.0.1}"'
+    ),
     "ray": (
         'echo "ray $*" >>"$CALLS"; [[ $1 != health-check ]] || { [[ -s $CALLS.pids ]]; exit; };'
         ' echo "${#RAY_AUTH_TOKEN} $RAY_AUTH_MODE" >>"$CALLS.token"; echo $$ >>"$CALLS.pids";'
-        " exec sleep 60"
+        " [[ $2 == --head || ! -v UNREACHED ]] || exit 1; exec sleep 60"
     ),
     "videogen": (
         'echo "videogen $*" >>"$CALLS"; trap "echo drained >>\\"$CALLS\\"; exit 130" TERM;'
-        ' until [[ $(wc -l <"$CALLS.pids") -eq 2 ]]; do sleep 0.05; done;'
+        ' until [[ $(wc -l <"$CALLS.pids") -eq ${NODES:-3} ]]; do sleep 0.05; done;'
         ' for ((i = 0; i < ${BUSY_TENTHS:-0}; i++)); do sleep 0.1; done; exit "${STATUS:-0}"'
     ),
 }
@@ -93,7 +98,8 @@ def test_a_head_then_workers_then_the_run_then_nothing(start: Start, calls: Path
     assert "--head" in ray[0] and "--num-gpus=8" in ray[0] and "--num-cpus=64" in ray[0]
     assert "--dashboard-host=127.0.0.1" in ray[0]
     assert "--address=10.0.0.1:24567" in ray[1] and "--block" in ray[1]
-    assert any("--nodes=2 --ntasks=2 --exclude=n1" in line for line in said)
+    for node in ("n1", "n2", "n3"):
+        assert sum(f"--nodelist={node} ray start" in line for line in said) == 1
     assert (
         "videogen generate rows.jsonl --out /shared/out --set cluster.address=10.0.0.1:24567 "
         "--set sampling.eta=0.5" in said
@@ -102,13 +108,57 @@ def test_a_head_then_workers_then_the_run_then_nothing(start: Start, calls: Path
     assert "requeue" not in calls.read_text()
 
 
+@pytest.mark.parametrize(
+    ("resolved", "interfaces", "head"),
+    [
+        ("127.0.1.1", "10.0.0.9 172.17.0.1", "10.0.0.9"),  # Debian's /etc/hosts
+        ("::1 127.0.0.1", "fd00::5 169.254.0.3 10.0.0.9", "10.0.0.9"),
+        ("fe80::1%eth0 10.0.0.1", "10.0.0.9", "10.0.0.1"),
+        ("", "10.0.0.9", "10.0.0.9"),
+    ],
+)
+def test_the_head_is_where_other_nodes_reach_it(
+    start: Start, calls: Path, resolved: str, interfaces: str, head: str
+):
+    process = start("rows.jsonl", "out", RESOLVED=resolved, INTERFACES=interfaces)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert f"cluster.address={head}:24567" in calls.read_text()
+    assert "the worker" not in output
+
+
+def test_a_head_that_no_other_node_can_reach_is_refused(start: Start, calls: Path):
+    process = start("rows.jsonl", "out", RESOLVED="127.0.1.1", INTERFACES="fd00::5")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "got no IPv4 address of n1 but loopback" in output
+    assert "ray start" not in calls.read_text()
+
+
+def test_one_node_alone_needs_no_network(start: Start, calls: Path):
+    process = start("rows.jsonl", "out", NODES="1", RESOLVED="127.0.1.1", INTERFACES="")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "cluster.address=127.0.0.1:24567" in calls.read_text()
+
+
+def test_workers_that_cannot_join_are_named(start: Start, calls: Path):
+    process = start("rows.jsonl", "out", UNREACHED="1", BUSY_TENTHS="25")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    for node in ("n2", "n3"):
+        assert f"the worker on {node} ended" in output
+    assert "the worker on n1" not in output
+    assert are_gone(calls)
+
+
 def test_every_node_gets_the_token_and_no_command_line_shows_it(start: Start, calls: Path):
     process = start("rows.jsonl", "out", BUSY_TENTHS="5")
     wait_for(calls, "videogen generate")
     environment = Path(f"/proc/{process.pid}/environ").read_text()
     assert "RAY_AUTH_TOKEN" not in environment  # made by the script, not given to it
     process.communicate(timeout=60)
-    assert Path(f"{calls}.token").read_text().splitlines() == ["64 token", "64 token"]
+    assert Path(f"{calls}.token").read_text().splitlines() == ["64 token"] * 3
     assert "TOKEN" not in calls.read_text()
 
 

@@ -24,7 +24,7 @@ def test_a_log_knows_how_long_each_item_has_been_silent():
     log.note("a", "encode", 2, 9)
     clock.now = 5.0
     assert log.snapshot() == (
-        Activity("a", "encode", 2, 9, 2.0),
+        Activity("a", "encode", 2, 9, 2.0, longest_s=3.0),
         Activity("b", "denoise", 0, 20, 2.0),
     )
     log.end("a")
@@ -98,6 +98,42 @@ def test_a_persons_word_overrides_what_is_seen(said: float):
     patience = Patience(said)
     patience.learn([Step("denoise", 500.0)] * 10)
     assert patience.timeout_s == said
+
+
+def test_steps_longer_than_a_minute_are_no_hang_from_the_first_one_on():
+    clock, patience, pulse = Clock(), Patience(), Pulse(now=0.0)
+    log = ActivityLog(clock)
+    patience.learn([Step("denoise", 3.0)] * 1000)
+    log.note("large", "start", 0, 1)
+    for step in range(1, 4):
+        clock.now += 66.9
+        pulse.hear(log.snapshot(), clock.now)
+        assert pulse.exceeded_s(clock.now, patience, first_step_s=900.0) is None
+        log.note("large", "denoise", step, 50)
+        patience.learn(log.take_steps())
+    assert patience.timeout_s == 60.0
+    clock.now += 5 * 66.9 + 1.0
+    pulse.hear(log.snapshot(), clock.now)
+    assert pulse.exceeded_s(clock.now, patience, first_step_s=900.0) == 5 * 66.9
+
+
+@pytest.mark.parametrize(
+    ("stage", "step", "allowed_s"),
+    [("start", 0, 900.0), ("denoise", 1, 60.0), ("denoise", 49, 60.0), ("denoise", 50, 900.0)],
+)
+def test_only_the_first_step_of_a_kind_may_take_as_long_as_a_setup(
+    stage: str, step: int, allowed_s: float
+):
+    activity = Activity("a", stage, step, 1 if stage == "start" else 50, 0.0, longest_s=2.0)
+    assert Patience().allowed_s(activity, first_step_s=900.0) == allowed_s
+    assert Patience(3.0).allowed_s(activity, first_step_s=900.0) == 3.0
+
+
+def test_a_rank_that_does_not_answer_is_not_excused_by_a_first_step():
+    patience, pulse = Patience(), Pulse(now=0.0)
+    pulse.hear((Activity("a", "start", 0, 1, 1.0),), now=10.0)
+    assert pulse.exceeded_s(70.0, patience, first_step_s=900.0) is None
+    assert pulse.exceeded_s(70.5, patience, first_step_s=900.0) == 60.0
 
 
 def test_a_silence_in_which_nobody_listened_is_forgiven():

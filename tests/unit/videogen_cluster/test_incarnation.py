@@ -10,9 +10,11 @@ import pytest
 from videogen_cluster import incarnation
 from videogen_cluster.failures import ErrorClass, Failure
 from videogen_cluster.handshake import Versions
-from videogen_cluster.health import Activity, Pulse
+from videogen_cluster.health import Activity, Patience, Pulse
 from videogen_cluster.incarnation import CAUSE_S, DOUBT_S, Incarnation
 from videogen_cluster.rank import RankReady
+
+MINUTE = Patience(60.0)
 
 
 class Clock:
@@ -40,7 +42,7 @@ def test_waiting_for_room_is_no_late_start(clock: Clock):
     waiting.look()
     clock.now += 1e6
     assert waiting.state == "waiting"
-    assert waiting.overdue(60.0, 900.0) is None
+    assert waiting.overdue(MINUTE, 900.0) is None
 
 
 def test_a_start_is_timed_from_the_moment_it_has_its_resources(clock: Clock):
@@ -49,9 +51,9 @@ def test_a_start_is_timed_from_the_moment_it_has_its_resources(clock: Clock):
     late.look()
     assert late.state == "starting"
     clock.now += 900.0
-    assert late.overdue(60.0, 900.0) is None
+    assert late.overdue(MINUTE, 900.0) is None
     clock.now += 1.0
-    failure = late.overdue(60.0, 900.0)
+    failure = late.overdue(MINUTE, 900.0)
     assert (failure.error_class, failure.gang, failure.node) == (ErrorClass.HANG, 7, "n1")
 
 
@@ -60,10 +62,22 @@ def test_a_hang_names_what_was_done_and_how_long_nobody_knew(clock: Clock):
     hung.ready = True
     hung.pulse.hear((Activity("a", "denoise", 3, 20, 10.0),), clock())
     clock.now += 51.0
-    failure = hung.overdue(60.0, 900.0)
+    failure = hung.overdue(MINUTE, 900.0)
     assert failure.error_class is ErrorClass.HANG
     assert failure.detected_s == 61.0
     assert "a: denoise 3/20" in failure.message
+
+
+def test_a_first_step_is_given_the_time_of_a_setup(clock: Clock):
+    compiling = body(clock, nodes=("n1",))
+    compiling.ready = True
+    compiling.pulse.hear((Activity("a", "start", 0, 1, 900.0),), clock())
+    assert compiling.overdue(Patience(), 900.0) is None
+    compiling.pulse.hear((Activity("a", "start", 0, 1, 901.0),), clock())
+    failure = compiling.overdue(Patience(), 900.0)
+    assert (failure.error_class, failure.detected_s) == (ErrorClass.HANG, 901.0)
+    assert "for 900 s" in failure.message
+    assert compiling.overdue(MINUTE, 900.0), "a person's word holds for first steps"
 
 
 def test_a_rank_out_of_reach_is_given_time_and_then_blamed_on_nobody(clock: Clock):
@@ -71,9 +85,10 @@ def test_a_rank_out_of_reach_is_given_time_and_then_blamed_on_nobody(clock: Cloc
     doubted.ready = True
     doubted.doubts[0] = clock()
     clock.now += DOUBT_S
-    assert doubted.overdue(1.0, 900.0) is None, "a short hang timeout must not charge a lost node"
+    short = Patience(1.0)
+    assert doubted.overdue(short, 900.0) is None, "a short hang timeout must not charge a lost node"
     clock.now += 1.0
-    assert doubted.overdue(1.0, 900.0).error_class is ErrorClass.PREEMPTION
+    assert doubted.overdue(short, 900.0).error_class is ErrorClass.PREEMPTION
 
 
 def test_time_in_which_nobody_listened_is_forgiven(clock: Clock):
@@ -84,7 +99,7 @@ def test_time_in_which_nobody_listened_is_forgiven(clock: Clock):
     one.excuse(1000.0)
     assert one.doubted_s == 0.0
     one.doubts.clear()
-    assert one.overdue(60.0, 900.0) is None
+    assert one.overdue(MINUTE, 900.0) is None
 
 
 def test_a_failure_is_told_where_it_happened(clock: Clock):
@@ -108,9 +123,9 @@ def test_ranks_that_were_left_wait_a_moment_for_the_reason(clock: Clock):
     left.complain(0, LEFT)
     clock.now += CAUSE_S / 2
     left.complain(2, LEFT)
-    assert left.overdue(60.0, 900.0) is None
+    assert left.overdue(MINUTE, 900.0) is None
     clock.now += CAUSE_S / 2 + 0.1
-    failure = left.overdue(60.0, 900.0)
+    failure = left.overdue(MINUTE, 900.0)
     assert (failure.error_class, failure.gang) == (ErrorClass.COLLECTIVE, 7)
 
 
@@ -119,11 +134,11 @@ def test_ranks_that_were_left_by_one_out_of_reach_have_lost_its_machine(clock: C
     left.complain(0, LEFT)
     left.doubts[1] = clock.now
     clock.now += CAUSE_S + 0.1
-    assert left.overdue(60.0, 900.0).error_class is ErrorClass.PREEMPTION
+    assert left.overdue(MINUTE, 900.0).error_class is ErrorClass.PREEMPTION
 
 
 def test_ranks_that_all_complain_have_nobody_to_wait_for(clock: Clock):
     left = body(clock, nodes=("n1",), world_size=2)
     left.complain(0, LEFT)
     left.complain(1, LEFT)
-    assert left.overdue(60.0, 900.0).error_class is ErrorClass.COLLECTIVE
+    assert left.overdue(MINUTE, 900.0).error_class is ErrorClass.COLLECTIVE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from videogen.errors import ConfigError, StorageError, WeightsError
 from videogen.loading import load_generator
 from videogen.models.spec import read_spec
 from videogen.storage import open_storage
+from videogen.storage.s3 import S3Storage
 from videogen_pipelines.job import LoadedModel
 from videogen_pipelines.model_cache import local_model, read_model_spec
 
@@ -24,6 +26,19 @@ from videogen_pipelines.model_cache import local_model
 sys.stdin.readline()
 print(local_model(sys.argv[1]))
 """
+
+
+def stopping_at(number: int):
+    """`S3Storage.download`, which ends halfway through file `number`, counted from 0."""
+    download, begun = S3Storage.download, itertools.count()
+
+    def stopping(storage: S3Storage, key: str, path: Path) -> None:
+        if next(begun) == number:
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+        download(storage, key, path)
+
+    return stopping
 
 
 @pytest.fixture
@@ -125,6 +140,35 @@ def test_what_a_killed_process_left_is_replaced(model: str, cache: Path) -> None
     folder.rename(part)
     assert local_model(model) == folder
     assert not part.exists()
+
+
+def test_a_fetch_that_is_cut_off_goes_on_with_the_files_that_are_missing(
+    model: str, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(S3Storage, "download", stopping_at(1))
+        local_model(model)
+    assert fault_proxy.count("GET", WEIGHTS) == 1
+    folder = Path(local_model(model))
+    assert load_generator(folder, "cpu")
+    assert fault_proxy.count("GET", WEIGHTS) == len(list(folder.glob("*.safetensors")))
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_file_that_was_left_damaged_is_fetched_again(model: str, cache: Path) -> None:
+    folder = Path(local_model(model))
+    digest = load_generator(folder, "cpu").spec.digest
+    part = folder.with_name(f"{folder.name}.part")
+    folder.rename(part)
+    damaged = next(part.glob("*.safetensors"))
+    expected = damaged.read_bytes()
+    damaged.write_bytes(bytes(len(expected)))
+    (part / f"{damaged.name}.part").write_bytes(b"half")
+    folder = Path(local_model(model))
+    assert (folder / damaged.name).read_bytes() == expected
+    assert load_generator(folder, "cpu").spec.digest == digest
+    assert folders(cache) == [folder]
+    assert not list(folder.glob("*.part"))
 
 
 def test_a_folder_that_lost_a_file_is_fetched_again(model: str) -> None:

@@ -68,6 +68,39 @@ def test_a_broken_download_goes_on(model: str, fault_proxy: FaultProxy) -> None:
     assert contents(published_folder(model)) == FILES
 
 
+def cut_off(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetch all files but the tokenizer's, half of which is written."""
+    download = S3Storage.download
+
+    def stopping(storage: S3Storage, key: str, path: Path) -> None:
+        if key.startswith("tokenizer/"):
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+        download(storage, key, path)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(S3Storage, "download", stopping)
+        published_folder(model)
+
+
+def test_a_fetch_that_is_cut_off_goes_on_with_the_files_that_are_missing(
+    model: str, fault_proxy: FaultProxy, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(model, monkeypatch)
+    folder = published_folder(model)
+    assert contents(folder) == FILES
+    assert folders(cache) == [folder.parent]
+    assert fault_proxy.count("GET", r"model_index\.json") == 1
+
+
+def test_what_was_left_of_another_version_is_not_taken(
+    model: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(model, monkeypatch)
+    open_storage(model).put("model_index.json", b"[]")
+    assert contents(published_folder(model)) == FILES | {"model_index.json": b"[]"}
+
+
 @pytest.mark.parametrize("change", ["replaced", "removed"])
 def test_files_that_change_meanwhile_are_not_kept(
     model: str, cache: Path, monkeypatch: pytest.MonkeyPatch, change: str
