@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from videogen.config import load_dataclass, parse_yaml, shown
 from videogen.errors import ConfigError, WeightsError
 from videogen.foreign.address import is_foreign
+from videogen.models.digests import file_sha256
 from videogen.models.protocol import MakesWholeClips
 from videogen.models.published import INDEX, AnySpec, is_published, read_published_spec
 from videogen.models.spec import SPEC_FILE, ModelSpec, read_spec, resolve_model
@@ -169,7 +170,7 @@ def _fetch(storage: Storage, spec: ModelSpec, description: bytes, folder: Path) 
 def _download(storage: Storage, spec: ModelSpec, folder: Path) -> None:
     for name, expected in spec.files.items():
         path = folder / name
-        if path.is_file() and _sha256(path) == expected:
+        if path.is_file() and file_sha256(path) == expected:
             continue  # fetched by a process that was killed later
         with whole_file(path) as temporary:
             _download_file(storage, name, temporary)
@@ -191,16 +192,11 @@ def _download_file(storage: Storage, key: str, path: Path) -> None:
 
 
 def _check(address: str, path: Path, expected: str) -> None:
-    if (found := _sha256(path)) != expected:
+    if (found := file_sha256(path)) != expected:
         raise WeightsError(
             f"{address}: got sha256 {found}, expected {expected} as {SPEC_FILE} says. "
             "Fix: copy the model there again, all of it."
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _remove_folders(folder: Path) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from videogen import __path__ as library_path
 from videogen.errors import ConfigError, OutputConflictError
 from videogen.foreign.address import is_foreign
+from videogen.models.digests import file_sha256
 from videogen.requests import ClipRequest
 from videogen.storage import LocalStorage, Storage, is_remote
 from videogen_cluster import __path__ as cluster_path
@@ -116,7 +117,7 @@ def place_manifest(storage: Storage, path: Path, media: Collection[Path] = ()) -
             was placed before.
         StorageError: the storage failed.
     """
-    digest = _sha256(path)
+    digest = file_sha256(path)
     if media:
         for file in sorted(media):
             _place_media(storage, f"{INPUTS_PREFIX}{digest}/", path.absolute().parent, file)
@@ -134,7 +135,7 @@ def place_file(storage: Storage, path: Path) -> str:
     Raises:
         StorageError: the storage failed.
     """
-    key = f"{INPUTS_PREFIX}{_sha256(path)}{path.suffix}"
+    key = f"{INPUTS_PREFIX}{file_sha256(path)}{path.suffix}"
     storage.create(key, path)
     return f"{storage.uri.rstrip('/')}/{key}"
 
@@ -184,11 +185,6 @@ def _place_media(storage: Storage, prefix: str, folder: Path, file: Path) -> Non
             f"{file}: got another content than when this manifest was submitted before, expected "
             "the same. Fix: restore it, or give it another name in the manifest."
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_reach(storage: Storage, address: str, *, shared: bool, model: str | None = None) -> None:

@@ -6,7 +6,6 @@ weights from safetensors.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from videogen.errors import ConfigError, WeightsError
 from videogen.foreign.address import INDEX
 from videogen.models.descriptions import read_json
+from videogen.models.digests import file_sha256
 from videogen.models.text_folders import PICKLES
 
 _VARIANT = re.compile(r"(?:diffusion_pytorch_)?model(?:\.(\w+))?(?:-\d+-of-\d+)?\.safetensors")
@@ -79,12 +79,7 @@ class PipelineFolder:
         files = [self.path / INDEX]
         for component in self.components.values():
             files += component_files(component.folder)
-        return {file.relative_to(self.path).as_posix(): _sha256(file) for file in files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return {file.relative_to(self.path).as_posix(): file_sha256(file) for file in files}
 
 
 def component_files(folder: Path) -> list[Path]:

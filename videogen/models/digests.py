@@ -36,7 +36,7 @@ def file_digests(root: Path) -> dict[str, str]:
     old = {name: str(known[name][-1]) for name in files if known.get(name, [])[:-1] == stamps[name]}
     new = sorted(files.keys() - old.keys())
     with ThreadPoolExecutor(_THREADS) as threads:
-        read = threads.map(_sha256, (files[name] for name in new))
+        read = threads.map(file_sha256, (files[name] for name in new))
         digests = old | dict(zip(new, read, strict=True))
     large = [name for name in files if stamps[name][0] >= REMEMBERED_BYTES]
     if not set(large) <= old.keys():
@@ -44,16 +44,17 @@ def file_digests(root: Path) -> dict[str, str]:
     return dict(sorted(digests.items()))
 
 
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _files_of(root: Path) -> Iterator[Path]:
     for path in root.rglob("*"):
         is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
         if path.suffix in MODEL_SUFFIXES and not is_hidden and path.is_file():
             yield path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stamp(path: Path) -> list[int]:

@@ -10,6 +10,7 @@ import yaml
 from safetensors.torch import save_file
 
 from videogen.config import to_plain
+from videogen.models.digests import file_sha256
 from videogen.models.meta import on_meta
 from videogen.models.text_video import TextVideoEncoder
 from videogen.models.text_video_spec import (
@@ -18,7 +19,7 @@ from videogen.models.text_video_spec import (
     TextVideoSpec,
     read_text_video_spec,
 )
-from videogen.models.weights import check_files, file_sha256, load_weights
+from videogen.models.weights import check_files, load_weights
 
 WEIGHTS_FILE = "text_video.safetensors"
 

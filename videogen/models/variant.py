@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from videogen.errors import ConfigError, WeightsError
+from videogen.models.digests import file_sha256
 
 LORA_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors", "lora.safetensors")
 """What diffusers, PEFT and this package call the file in a folder."""
@@ -83,7 +84,9 @@ class Variant:
         """
         said: dict[str, Any] = {}
         if self.loras:
-            said["loras"] = [[_sha256(lora_weights(lora.path)), lora.scale] for lora in self.loras]
+            said["loras"] = [
+                [file_sha256(lora_weights(lora.path)), lora.scale] for lora in self.loras
+            ]
         if self.cache is not None:
             cache = self.cache
             acts = cache.threshold if cache.kind == "first_block" else list(cache.ranges)
@@ -155,8 +158,3 @@ def lora_weights(path: Path) -> Path:
             "other format can run code. Fix: check the path, or convert it where you trust it."
         )
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from videogen.config import load_dataclass, load_yaml, to_plain
 from videogen.errors import WeightsError
+from videogen.models.digests import file_sha256
 from videogen.models.dit import SpacetimeDiT
 from videogen.models.latents import channel_statistics
 from videogen.models.lora import merge_lora
@@ -175,12 +175,6 @@ def load_weights(
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {key: tensor.shape for key, tensor in tensors.items()}
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_files(folder: Path, files: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from videogen.errors import ConfigError, MediaError
 from videogen.evaluation import ClipMetrics, Evaluator
 from videogen.media import VideoInfo, VideoWriter, iter_video, probe
 from videogen.media.container import check_seal, quarter_turns
+from videogen.models.digests import file_sha256
 from videogen.storage import local_copy, open_storage
 from videogen.storage.temporary import temporary_folder
 from videogen_cluster.workload import Heartbeat, RankContext
@@ -29,7 +30,6 @@ from videogen_pipelines.data.records import (
 )
 from videogen_pipelines.data.scenes import Span, find_cuts, pieces, scenes
 from videogen_pipelines.data.settings import PackSettings
-from videogen_pipelines.data.shards import file_sha256
 from videogen_pipelines.data.store import PackStore
 from videogen_pipelines.evaluation.gate import Gate
 from videogen_pipelines.keep_alive import keep_alive

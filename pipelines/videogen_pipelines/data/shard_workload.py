@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen.errors import OutputConflictError
+from videogen.models.digests import file_sha256
 from videogen.storage import MissingKeyError, Storage, local_copy, open_storage
 from videogen.storage.temporary import temporary_folder
 from videogen_cluster.workload import Heartbeat, RankContext
@@ -16,7 +17,6 @@ from videogen_pipelines.data.shard_plan import PlannedShard, Ref
 from videogen_pipelines.data.shards import (
     Sample,
     commit_shard,
-    file_sha256,
     to_json,
     write_shard,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 from pydantic import Field
 
 from videogen.errors import MediaError, MissingDependencyError
+from videogen.models.digests import file_sha256
 from videogen.storage import Storage
 from videogen_pipelines.sidecar import Record
 
 Sample = Mapping[str, bytes]
 """Extension -> content, such as {"mp4": …, "txt": …, "json": …}."""
-_HASHED_BYTES = 2**20
 
 
 class ShardRecord(Record):
@@ -109,15 +108,6 @@ def commit_shard(
 def to_json(value: Any) -> bytes:
     """A member of a sample."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True).encode() + b"\n"
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file of any size."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASHED_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _webdataset() -> Any:

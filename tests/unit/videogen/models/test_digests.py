@@ -38,7 +38,7 @@ def test_every_file_of_a_model_counts(folder: Path) -> None:
 def test_large_files_are_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = file_digests(folder)
     read: list[str] = []
-    monkeypatch.setattr(digests, "_sha256", lambda path: read.append(path.name) or sha256("{}"))
+    monkeypatch.setattr(digests, "file_sha256", lambda path: read.append(path.name) or sha256("{}"))
     assert file_digests(folder) == first
     assert read == ["model_index.json"]
 

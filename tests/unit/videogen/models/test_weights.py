@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from videogen.errors import ConfigError, WeightsError
+from videogen.models.digests import file_sha256
 from videogen.models.spec import ModelSpec, read_spec, resolve_model
-from videogen.models.weights import DIT_FILE, file_sha256, load_model, load_vae, save_vae
+from videogen.models.weights import DIT_FILE, load_model, load_vae, save_vae
 
 
 @pytest.fixture
